@@ -1,0 +1,19 @@
+//! `triggerd` fires HTTP triggers for rows of a SQLite table, follows the remote jobs to their end, and writes the
+//! outcome back.
+//!
+//! The path of a row, which is also the order to read the modules in:
+//!
+//! ```text
+//! INSERT -> queue -> dispatch -> invocation -> client -> far end
+//!                       ^            |            |
+//!                       +-- commit <-+<-- reply --+
+//! ```
+
+pub mod request;
+pub mod trigger;
+
+pub mod invocation;
+
+pub mod backoff;
+pub mod clock;
+pub mod secret;
