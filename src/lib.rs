@@ -12,7 +12,13 @@
 pub mod request;
 pub mod trigger;
 
+pub mod queue;
+
+pub mod dispatch;
+
 pub mod invocation;
+
+pub mod client;
 
 pub mod backoff;
 pub mod clock;

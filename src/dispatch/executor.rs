@@ -1,0 +1,487 @@
+//! One row taken up: ask the rules, store what they say, act on it when it is stored.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::task::{AbortHandle, JoinError};
+use url::Url;
+
+use super::lanes::Seat;
+use super::{Dispatcher, Exchanged, Notice, SIGN_EVERY};
+use crate::client::{Admission, Client, Order, Wish};
+use crate::clock::{Clock, UnixMillis};
+use crate::invocation::{Action, Break, Call, Code, Context, Event, Outcome, Phase, Step, step};
+use crate::queue::{Change, Committed, Error, Failed, Polled, Return, Store, Taken};
+use crate::request::{CallMode, Request};
+use crate::trigger::Trigger;
+
+/// An exchange that is cut short by the deadline still gets this long.
+const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A row in the hands of the engine: queued, on the wire, or on its way into the table.
+pub(super) struct Flight {
+    trigger: Arc<Trigger>,
+    row: Taken,
+    request: Arc<Request>,
+    /// The row as it was before its intent, while it is being fired.
+    before: Option<Box<Taken>>,
+    /// The place of a firing, until its end is stored.
+    place: Option<Seat>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Waits for its turn.
+    Queued(Call),
+    /// On the wire.
+    Sent { seat: Seat, asked_at: UnixMillis, abort: AbortHandle },
+    /// In the next commit, or in the one under way; then this.
+    Storing(Action),
+}
+
+/// A commit that ended.
+pub(super) struct Done {
+    pub(super) result: Result<Committed, Box<Failed>>,
+    pub(super) ids: Vec<i64>,
+    pub(super) wanted: Vec<String>,
+}
+
+impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
+    /// Starts what may start.
+    pub(super) fn start_exchanges(&mut self) {
+        while let Some((id, seat)) = self.lanes.next() {
+            self.start_exchange(id, seat);
+        }
+    }
+
+    fn start_exchange(&mut self, id: i64, seat: Seat) {
+        let now = self.clock.now();
+        let Some(flight) = self.flights.get_mut(&id) else {
+            self.lanes.leave(seat);
+            return;
+        };
+        let Stage::Queued(call) = &flight.stage else {
+            self.lanes.leave(seat);
+            return;
+        };
+        let call = call.clone();
+        let gated = !matches!(call, Call::Ask { credential: false, .. });
+        if gated && let Admission::Shut { until, code } = self.client.admission(&flight.trigger, now) {
+            self.lanes.leave(seat);
+            return self.shut_out(id, until, code);
+        }
+        let invocation = &flight.row.invocation;
+        let (wish, timeout) = match &call {
+            Call::Fire => {
+                let key = format!(
+                    "{}-{}-{}-{}",
+                    self.instance_id, id, flight.request.created_at.0, invocation.round
+                );
+                let call_mode = invocation.firing_mode(&flight.trigger);
+                let wish =
+                    Wish::Fire { request: Arc::clone(&flight.request), call_mode, idempotency_key: key };
+                (wish, flight.trigger.response_timeout)
+            }
+            Call::Ask { url, credential, .. } => {
+                let left = invocation.time_left(now).unwrap_or(Duration::MAX).max(LEAST_TIMEOUT);
+                let wish = Wish::Ask { url: url.clone(), credential: *credential };
+                (wish, flight.trigger.response_timeout.min(left))
+            }
+        };
+        let order = Order { trigger: Arc::clone(&flight.trigger), wish, timeout };
+        let client = self.client.clone();
+        let abort = self.exchanges.spawn(async move {
+            let exchange = AssertUnwindSafe(client.exchange(order)).catch_unwind();
+            let result = exchange.await.unwrap_or_else(|_| {
+                Err(Break::MaybeSent {
+                    code: Code::ConnectionLost,
+                    why: "the exchange failed within".to_owned(),
+                })
+            });
+            (id, result)
+        });
+        flight.stage = Stage::Sent { seat, asked_at: now, abort };
+    }
+
+    /// The credential is refused or missing: nothing is sent. A firing goes back to where it came from; a poll waits.
+    fn shut_out(&mut self, id: i64, until: UnixMillis, code: Code) {
+        let now = self.clock.now();
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        if flight.before.is_some() {
+            let name = flight.row.trigger_name.clone();
+            self.give_up_turn(id);
+            return self.intake.ready_at(&name, now, now);
+        }
+        if flight.row.invocation.is_late(now) {
+            let why = "the credential was refused or cannot be had, and the deadline has passed".to_owned();
+            return self.advance(id, Event::Broke(Break::NotSent { code, why }), now);
+        }
+        let until = flight.row.invocation.deadline_at.map_or(until, |deadline| deadline.min(until));
+        self.flights.remove(&id);
+        self.waiting.push(id, until.max(UnixMillis(now.0 + 1)));
+    }
+
+    /// An exchange ended.
+    pub(super) fn exchanged(&mut self, done: Result<Exchanged, JoinError>) {
+        // An error is one of the exchanges that we hung up on; its flight is gone.
+        let Ok((id, result)) = done else { return };
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let Stage::Sent { seat, asked_at, .. } = flight.stage else { return };
+        self.lanes.leave(seat);
+        let event = match result {
+            Ok(reply) => Event::Replied(reply),
+            Err(broke) => Event::Broke(broke),
+        };
+        self.advance(id, event, asked_at);
+    }
+
+    /// An event for a row in flight: decide, and store or act.
+    fn advance(&mut self, id: i64, event: Event, asked_at: UnixMillis) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let now = self.clock.now();
+        let cx = Context { now, asked_at, chance: fastrand::f64(), trigger: &flight.trigger };
+        let before = flight.row.invocation.clone();
+        let stepped = match step(&before, event, &cx) {
+            Ok(stepped) => stepped,
+            Err(e) => {
+                tracing::error!(request.id = id, error = %e, "request {id}: {e}");
+                self.drop_flight(id);
+                return;
+            }
+        };
+        report(&flight.row, &stepped);
+        let Step { next, action, attempt, output, .. } = stepped;
+        flight.row.invocation = next.clone();
+        let narrow = attempt.is_none()
+            && next.phase == before.phase
+            && next.status_uri == before.status_uri
+            && next.trouble.as_ref().map(|t| t.code) == before.trouble.as_ref().map(|t| t.code);
+        match action {
+            Action::Await => {}
+            Action::Call(Call::Ask { .. }) if narrow => self.act(id, action),
+            Action::Snooze(due_at) if narrow => {
+                self.waiting.note(Polled { next, due_at }, now);
+                self.act(id, action);
+            }
+            action => {
+                let due_at = match action {
+                    Action::Snooze(at) => Some(at),
+                    Action::Call(Call::Ask { .. }) => Some(now),
+                    Action::Call(Call::Fire) | Action::Await | Action::Finish => None,
+                };
+                let finished_at = matches!(next.phase, Phase::Finished(_)).then_some(now);
+                self.waiting.forget(id);
+                let from = before.phase.as_str();
+                self.changes.push(Change { from, next, due_at, finished_at, attempt, output });
+                flight.stage = Stage::Storing(action);
+            }
+        }
+    }
+
+    /// What was decided is stored, or needs no storing.
+    fn act(&mut self, id: i64, action: Action) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        match action {
+            Action::Call(call) if self.stopping.is_none() => {
+                let seat = match &call {
+                    Call::Fire => flight.place.unwrap_or(Seat::Held),
+                    Call::Ask { held: true, .. } => Seat::Held,
+                    Call::Ask { url, .. } => Seat::Lane(self.lanes.lane(&origin(url))),
+                };
+                let firing = call == Call::Fire;
+                flight.stage = Stage::Queued(call);
+                self.lanes.queue(id, seat, firing);
+            }
+            Action::Snooze(at) => {
+                let forbidden =
+                    flight.row.invocation.trouble.as_ref().map(|t| t.code) == Some(Code::ForbiddenOrigin);
+                if flight.row.invocation.phase == Phase::Pending {
+                    let name = flight.row.trigger_name.clone();
+                    self.intake.ready_at(&name, at, self.clock.now());
+                    self.intake.leave(&name);
+                } else {
+                    self.waiting.push(id, at);
+                    if forbidden {
+                        self.waiting.park(id);
+                    }
+                }
+                self.flights.remove(&id);
+            }
+            Action::Finish => self.drop_flight(id),
+            Action::Call(_) | Action::Await => {
+                self.flights.remove(&id);
+            }
+        }
+    }
+
+    /// A row that leaves the hands of the engine for good.
+    fn drop_flight(&mut self, id: i64) {
+        if let Some(flight) = self.flights.remove(&id) {
+            if let Some(place) = flight.place {
+                self.lanes.free_place(place);
+            }
+            self.intake.leave(&flight.row.trigger_name);
+        }
+    }
+
+    /// A row that is now `triggering`: to be fired.
+    fn fire(&mut self, row: Taken, trigger: Arc<Trigger>, now: UnixMillis) {
+        let id = row.invocation.id;
+        let cx = Context { now, asked_at: now, chance: 0.0, trigger: &trigger };
+        let Ok(Step { next, action: Action::Call(Call::Fire), .. }) = step(&row.invocation, Event::Due, &cx)
+        else {
+            // It expired between the look and now; the next survey ends it.
+            self.returned.push(Return { before: row.invocation, due_at: row.due_at });
+            return;
+        };
+        let place = match next.firing_mode(&trigger) {
+            CallMode::LongPolling => Seat::Held,
+            CallMode::AsyncRequestReply | CallMode::FireAndForget => {
+                Seat::Lane(self.lanes.lane(&trigger.origin()))
+            }
+        };
+        self.lanes.take_place(place);
+        self.intake.enter(&row.trigger_name);
+        let request = Arc::new(row.request.clone());
+        let mut fired = row.clone();
+        fired.invocation = next;
+        let flight = Flight {
+            trigger,
+            row: fired,
+            request,
+            before: Some(Box::new(row)),
+            place: Some(place),
+            stage: Stage::Queued(Call::Fire),
+        };
+        self.flights.insert(id, flight);
+        self.lanes.queue(id, place, true);
+    }
+
+    /// A row whose poll is due.
+    pub(super) fn follow(&mut self, row: Taken) {
+        let id = row.invocation.id;
+        let Some(trigger) = self.intake.trigger(&row.trigger_name) else {
+            self.waiting.park(id);
+            return;
+        };
+        self.take(row, trigger);
+        let now = self.clock.now();
+        self.advance(id, Event::Due, now);
+    }
+
+    /// A row to be decided on although no exchange of its own is under way: its end is due, or its firing was interrupted.
+    pub(super) fn judge(&mut self, row: Taken, event: Event) {
+        let id = row.invocation.id;
+        // Rows of a trigger that left the configuration may end, but nothing is sent for them.
+        let trigger =
+            self.intake.trigger(&row.trigger_name).unwrap_or_else(|| Arc::new(absent(&row.trigger_name)));
+        self.take(row, trigger);
+        let now = self.clock.now();
+        self.advance(id, event, now);
+    }
+
+    fn take(&mut self, row: Taken, trigger: Arc<Trigger>) {
+        let request = Arc::new(row.request.clone());
+        let stage = Stage::Storing(Action::Await);
+        let id = row.invocation.id;
+        self.flights.insert(id, Flight { trigger, row, request, before: None, place: None, stage });
+    }
+
+    /// A commit ended.
+    pub(super) fn committed(&mut self, done: Done) -> Result<(), Error> {
+        let Done { result, ids, wanted } = done;
+        let now = self.clock.now();
+        let committed = match result {
+            Ok(committed) => committed,
+            Err(failed) => return self.keep(*failed),
+        };
+        self.pause = None;
+        self.waiting.stored();
+        self.peek_at = now.plus(self.settings.fallback_poll);
+        if self.sign_at <= now {
+            self.sign_at = now.plus(SIGN_EVERY);
+        }
+        for id in &committed.lost {
+            self.lose(*id);
+        }
+        for id in ids {
+            self.stored(id);
+        }
+        for (id, problem) in &committed.rejected {
+            tracing::warn!(request.id = id, problem, "request {id} is rejected: {problem}");
+        }
+        let looked = committed.survey.is_some();
+        self.intake.learn(&wanted, &committed);
+        self.reconcile(&committed.triggering);
+        for row in committed.intended {
+            match self.intake.trigger(&row.trigger_name) {
+                Some(trigger) if self.stopping.is_none() => self.fire(row, trigger, now),
+                _ => self.returned.push(Return { before: row.invocation, due_at: row.due_at }),
+            }
+        }
+        if let Some(survey) = committed.survey {
+            for id in survey.cancelling {
+                self.cancel_later(id);
+            }
+            for row in survey.ending {
+                self.end(row);
+            }
+        }
+        if looked && !self.ready {
+            self.ready = true;
+            self.sign_at = now;
+            // Nobody listening is no trouble: the notice is for the service manager.
+            let _ = self.notices.send(Notice::Ready);
+        }
+        Ok(())
+    }
+
+    /// A failed commit: everything in it is kept and tried again. It may be stored all the same; then the guards of the
+    /// second try find it so, and the rows are read again.
+    fn keep(&mut self, failed: Failed) -> Result<(), Error> {
+        let Failed { error, batch } = failed;
+        self.changes.splice(0..0, batch.changes);
+        self.returned.splice(0..0, batch.returned);
+        let now = self.clock.now();
+        self.waiting.not_stored(now);
+        self.intake.failed();
+        self.fail(error)?;
+        Ok(())
+    }
+
+    /// A change is stored.
+    fn stored(&mut self, id: i64) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.before = None;
+        if let Some(place) = flight.place.take() {
+            self.lanes.free_place(place);
+        }
+        if let Stage::Storing(action) = &flight.stage {
+            let action = action.clone();
+            self.act(id, action);
+        }
+    }
+
+    /// A change found its row in another state: somebody else was first, or an earlier try was stored after all.
+    fn lose(&mut self, id: i64) {
+        tracing::debug!(
+            request.id = id,
+            "request {id} had changed before its change could be stored; reads it again"
+        );
+        self.drop_flight(id);
+        self.astray.push(id);
+        self.intake.survey_soon();
+    }
+
+    /// After a commit whose end was not known: rows that are `triggering` although nobody here fires them were never
+    /// sent.
+    fn reconcile(&mut self, triggering: &[i64]) {
+        for id in triggering.iter().filter(|id| !self.flights.contains_key(id)) {
+            tracing::warn!(
+                request.id = id,
+                "request {id} was about to be fired when a commit failed; gives it back"
+            );
+            self.unsent.insert(*id);
+        }
+    }
+
+    /// A request whose end is due.
+    fn end(&mut self, mut row: Taken) {
+        let id = row.invocation.id;
+        if let Some(flight) = self.flights.get_mut(&id) {
+            match &flight.stage {
+                Stage::Storing(_) => return self.intake.survey_soon(),
+                Stage::Sent { seat, abort, .. } => {
+                    abort.abort();
+                    let seat = *seat;
+                    self.lanes.leave(seat);
+                }
+                Stage::Queued(_) => {}
+            }
+            self.flights.remove(&id);
+        } else if row.invocation.phase == Phase::Pending {
+            // Ending it takes it off the count of its trigger, on which a pending row is not.
+            self.intake.enter(&row.trigger_name);
+        }
+        if let Some(newest) = self.waiting.newest(id) {
+            let cancel_requested = row.invocation.cancel_requested;
+            row.invocation = newest.clone();
+            row.invocation.cancel_requested = cancel_requested;
+        }
+        let event = if row.invocation.cancel_requested { Event::Cancel } else { Event::Due };
+        self.judge(row, event);
+    }
+
+    /// A request to be cancelled whose firing is under way: its end decides.
+    fn cancel_later(&mut self, id: i64) {
+        match self.flights.get_mut(&id) {
+            Some(Flight { stage: Stage::Storing(_), .. }) => self.intake.survey_soon(),
+            Some(flight) => flight.row.invocation.cancel_requested = true,
+            None => {}
+        }
+    }
+
+    /// The stop came before its turn: a firing that was not sent is given back; a poll is in the table anyway.
+    pub(super) fn give_up_turn(&mut self, id: i64) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        if let Some(before) = flight.before.take() {
+            self.returned.push(Return { before: before.invocation, due_at: before.due_at });
+        }
+        self.drop_flight(id);
+    }
+
+    /// Drops every poll that is on the wire.
+    pub(super) fn hang_up(&mut self) {
+        let asks: Vec<i64> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| flight.before.is_none() && matches!(flight.stage, Stage::Sent { .. }))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in asks {
+            if let Some(Flight { stage: Stage::Sent { abort, seat, .. }, .. }) = self.flights.remove(&id) {
+                abort.abort();
+                self.lanes.leave(seat);
+            }
+        }
+    }
+}
+
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// What stands in for a trigger that is not configured any more: nothing is sent to it.
+fn absent(name: &str) -> Trigger {
+    Trigger::new(name, Url::parse("http://not-configured.invalid/").expect("it is a URL"))
+}
+
+/// One line for each change of state.
+fn report(row: &Taken, step: &Step) {
+    let (id, trigger) = (row.invocation.id, &row.trigger_name);
+    if let Some(warning) = step.warning {
+        tracing::warn!(request.id = id, trigger.name = %trigger, "request {id} ({trigger}): {warning}");
+    }
+    let (from, to) = (row.invocation.phase.as_str(), step.next.phase.as_str());
+    if from == to {
+        tracing::debug!(request.id = id, trigger.name = %trigger, state = to, "request {id} ({trigger}): {}", step.reason);
+        return;
+    }
+    let code = step.next.trouble.as_ref().map_or("", |t| t.code.as_str());
+    let message = step.next.trouble.as_ref().map_or("", |t| t.message.as_str());
+    if step.next.phase == Phase::Finished(Outcome::Uncertain) {
+        tracing::warn!(
+            request.id = id, trigger.name = %trigger, attempt = step.next.attempt, state.from = from, state = to, code,
+            http.status = step.next.http_status,
+            "request {id} ({trigger}) is uncertain ({code}): {message}"
+        );
+    } else {
+        tracing::info!(
+            request.id = id, trigger.name = %trigger, attempt = step.next.attempt, state.from = from, state = to, code,
+            http.status = step.next.http_status,
+            "request {id} ({trigger}): {from} to {to}, {}", step.reason
+        );
+    }
+}

@@ -1,0 +1,469 @@
+//! The engine: moves rows from the table to the wire and back.
+//!
+//! One task decides and starts; exchanges run in tasks of their own that know nothing of the table; every change goes
+//! into the next commit, and what follows from a change begins when it is stored. It knows no SQL, no HTTP and no
+//! call mode: the table is a [`Store`], the wire a [`Client`], the rules are `invocation`.
+
+mod executor;
+mod intake;
+mod lanes;
+mod waiting;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+pub use lanes::Limits;
+
+use crate::client::Client;
+use crate::clock::{Clock, UnixMillis};
+use crate::invocation::{Break, Event, Phase, Reply};
+use crate::queue::{Batch, Change, Committed, Error, Failed, Return, Sign, Store, Taken};
+use crate::trigger::Trigger;
+use executor::Flight;
+use intake::Intake;
+use lanes::Lanes;
+use waiting::Waiting;
+
+/// What the configuration says to the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// All triggers, by name.
+    pub triggers: BTreeMap<String, Arc<Trigger>>,
+    /// Bounds of what is on the wire.
+    pub limits: Limits,
+    /// How long an orderly stop waits for firings.
+    pub shutdown_grace: Duration,
+    /// The table is looked at this often although nothing hints at a change.
+    pub fallback_poll: Duration,
+}
+
+/// What the engine is told from outside.
+#[derive(Debug)]
+pub enum Order {
+    /// Another configuration.
+    Reload(Settings),
+    /// Stop in order; a second one: at once.
+    Stop,
+}
+
+/// What the engine tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Recovery and the first look are done.
+    Ready,
+    /// The stop has begun.
+    Stopping,
+}
+
+/// The table `daemon` is signed this often.
+const SIGN_EVERY: Duration = Duration::from_secs(30);
+/// The first pause after a failed commit; it doubles up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Due polls read at once, and how many may wait for their turn on the wire: what waits longer stays in the table.
+const PAGE: usize = 256;
+const READ_AHEAD: usize = 1024;
+
+type Exchanged = (i64, Result<Reply, Break>);
+type Commit = Pin<Box<dyn Future<Output = Result<Committed, Box<Failed>>> + Send>>;
+type Load = Pin<Box<dyn Future<Output = Loaded> + Send>>;
+type Peek = Pin<Box<dyn Future<Output = Result<bool, Error>> + Send>>;
+
+/// Rows that were read.
+struct Loaded {
+    ids: Vec<i64>,
+    /// Those of them that a write of ours found changed.
+    astray: HashSet<i64>,
+    rows: Result<Vec<Taken>, Error>,
+}
+
+/// The engine.
+pub struct Dispatcher<S, W, C> {
+    store: S,
+    client: W,
+    clock: C,
+    settings: Settings,
+    instance_id: String,
+    notices: mpsc::UnboundedSender<Notice>,
+
+    lanes: Lanes,
+    intake: Intake,
+    waiting: Waiting,
+    flights: HashMap<i64, Flight>,
+    exchanges: JoinSet<Exchanged>,
+
+    /// What the next commit takes.
+    changes: Vec<Change>,
+    returned: Vec<Return>,
+    /// Rows to be read again: a write of ours found them changed.
+    astray: Vec<i64>,
+    /// Rows that are `triggering` by a commit that was thought to have failed: never sent.
+    unsent: HashSet<i64>,
+    /// The commit under way: the ids it changes, the triggers it looks for.
+    committing: Option<(Commit, Vec<i64>, Vec<String>)>,
+    loading: Option<Load>,
+    peeking: Option<Peek>,
+    /// The pause after a failed commit, and when it ends.
+    pause: Option<(Duration, UnixMillis)>,
+    peek_at: UnixMillis,
+    sign_at: UnixMillis,
+    ready: bool,
+    stopping: Option<UnixMillis>,
+}
+
+impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
+    /// An engine on a table and a wire. Nothing happens before [`Dispatcher::run`].
+    pub fn new(
+        store: S,
+        client: W,
+        clock: C,
+        settings: Settings,
+        notices: mpsc::UnboundedSender<Notice>,
+    ) -> Self {
+        let mut lanes = Lanes::new(settings.limits);
+        let intake = Intake::new(settings.triggers.clone(), &mut lanes);
+        let now = clock.now();
+        Self {
+            store,
+            client,
+            clock,
+            settings,
+            instance_id: String::new(),
+            notices,
+            lanes,
+            intake,
+            waiting: Waiting::default(),
+            flights: HashMap::new(),
+            exchanges: JoinSet::new(),
+            changes: Vec::new(),
+            returned: Vec::new(),
+            astray: Vec::new(),
+            unsent: HashSet::new(),
+            committing: None,
+            loading: None,
+            peeking: None,
+            pause: None,
+            peek_at: now,
+            sign_at: now,
+            ready: false,
+            stopping: None,
+        }
+    }
+
+    /// Resumes what the table holds, then dispatches until it is told to stop.
+    ///
+    /// # Errors
+    /// Only what no waiting cures: a database that is damaged or newer. While it is merely unavailable, the
+    /// engine keeps what it must write and tries again.
+    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), Error> {
+        self.recover().await?;
+        loop {
+            self.start_exchanges();
+            self.start_commit();
+            self.start_load();
+            if self.is_stopped() {
+                return Ok(());
+            }
+            let wake = self.wake_at();
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Reload(settings)) => self.reload(settings).await?,
+                    Some(Order::Stop) | None if self.stopping.is_some() => {
+                        self.abandon().await;
+                        return Ok(());
+                    }
+                    Some(Order::Stop) | None => self.stop(),
+                },
+                done = on(&mut self.committing) => self.committed(done)?,
+                Some(done) = self.exchanges.join_next(), if !self.exchanges.is_empty() => {
+                    self.exchanged(done);
+                    while let Some(done) = self.exchanges.try_join_next() {
+                        self.exchanged(done);
+                    }
+                }
+                loaded = once(&mut self.loading) => self.loaded(loaded)?,
+                changed = once(&mut self.peeking) => self.peeked(changed)?,
+                () = self.store.hint(), if self.stopping.is_none() => self.intake.hint(),
+                () = self.clock.sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// What a start finds: rows in which the last daemon died, rows to be polled.
+    async fn recover(&mut self) -> Result<(), Error> {
+        let triggers: Vec<_> = self.settings.triggers.values().cloned().collect();
+        let found = loop {
+            match self.store.start(triggers.clone(), self.clock.now()).await {
+                Ok(found) => break found,
+                Err(e) => self.wait_out(e).await?,
+            }
+        };
+        self.instance_id = found.instance_id;
+        for row in found.waiting {
+            self.intake.enter(&row.trigger_name);
+            self.waiting.push(row.id, row.due_at);
+        }
+        for page in found.interrupted.chunks(PAGE) {
+            let rows = loop {
+                match self.store.load(page.to_vec()).await {
+                    Ok(rows) => break rows,
+                    Err(e) => self.wait_out(e).await?,
+                }
+            };
+            for row in rows {
+                self.intake.enter(&row.trigger_name);
+                self.judge(row, Event::Due);
+            }
+        }
+        tracing::info!(
+            epoch = found.epoch,
+            interrupted = found.interrupted.len(),
+            "resumed: {} requests were being fired when the last daemon ended",
+            found.interrupted.len()
+        );
+        Ok(())
+    }
+
+    async fn wait_out(&mut self, e: Error) -> Result<(), Error> {
+        let until = self.fail(e)?;
+        self.clock.sleep_until(until).await;
+        Ok(())
+    }
+
+    /// The table cannot be used: says so, and when to try again; or it never can.
+    fn fail(&mut self, e: Error) -> Result<UnixMillis, Error> {
+        if !matches!(e, Error::Unavailable { .. }) {
+            return Err(e);
+        }
+        let pause = self.pause.map_or(FIRST_PAUSE, |(pause, _)| (pause * 2).min(LONGEST_PAUSE));
+        let until = self.clock.now().plus(pause);
+        self.pause = Some((pause, until));
+        let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+        tracing::error!(
+            error = %e, cause, retry_in_ms = pause.as_millis(),
+            "{e} ({cause}); nothing is lost, next try in {} ms", pause.as_millis()
+        );
+        Ok(until)
+    }
+
+    /// Begins the next commit, if there is anything to store or to look for.
+    fn start_commit(&mut self) {
+        let now = self.clock.now();
+        if self.committing.is_some() || self.pause.is_some_and(|(_, until)| until > now) {
+            return;
+        }
+        let mut batch = Batch {
+            changes: std::mem::take(&mut self.changes),
+            returned: std::mem::take(&mut self.returned),
+            ..Batch::default()
+        };
+        let idle = self.stopping.is_some() && self.flights.is_empty();
+        if self.waiting.store_at().is_some_and(|at| at <= now || idle) {
+            batch.polled = self.waiting.store();
+        }
+        if self.ready && self.sign_at <= now {
+            batch.sign = Some(Sign { now, ready: true });
+        }
+        if self.stopping.is_none() {
+            batch.look = self.intake.look(&self.lanes, &self.client, now, !batch.is_empty());
+        }
+        if batch.is_empty() {
+            if self.intake.take_hint() || self.peek_at <= now {
+                self.peek(now);
+            }
+            return;
+        }
+        let ids = batch.changes.iter().map(|change| change.next.id).collect();
+        let wanted = batch.look.iter().flat_map(|l| &l.wants).map(|want| want.trigger.name.clone()).collect();
+        let store = self.store.clone();
+        self.committing = Some((Box::pin(async move { store.commit(batch).await }), ids, wanted));
+    }
+
+    fn peek(&mut self, now: UnixMillis) {
+        if self.peeking.is_none() && self.stopping.is_none() {
+            self.peek_at = now.plus(self.settings.fallback_poll);
+            let store = self.store.clone();
+            self.peeking = Some(Box::pin(async move { store.changed().await }));
+        }
+    }
+
+    fn peeked(&mut self, changed: Result<bool, Error>) -> Result<(), Error> {
+        match changed {
+            Ok(true) => self.intake.survey_soon(),
+            Ok(false) => {}
+            Err(e) => {
+                self.fail(e)?;
+                self.intake.survey_soon();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the rows whose poll is due, as far as the wire can take them.
+    fn start_load(&mut self) {
+        if self.loading.is_some() || self.stopping.is_some() {
+            return;
+        }
+        if self.pause.is_some_and(|(_, until)| until > self.clock.now()) {
+            return;
+        }
+        let astray: HashSet<i64> = self.astray.drain(..).collect();
+        let mut ids: Vec<i64> = astray.iter().chain(&self.unsent).copied().collect();
+        if self.lanes.asks_queued() < READ_AHEAD {
+            ids.extend(self.waiting.take_due(self.clock.now(), PAGE));
+        }
+        ids.retain(|id| !self.flights.contains_key(id));
+        if !ids.is_empty() {
+            let store = self.store.clone();
+            self.loading = Some(Box::pin(async move {
+                let rows = store.load(ids.clone()).await;
+                Loaded { ids, astray, rows }
+            }));
+        }
+    }
+
+    fn loaded(&mut self, loaded: Loaded) -> Result<(), Error> {
+        let Loaded { ids, astray, rows } = loaded;
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(e) => {
+                let until = self.fail(e)?;
+                for id in ids.into_iter().filter(|id| !self.unsent.contains(id)) {
+                    if astray.contains(&id) { self.astray.push(id) } else { self.waiting.push(id, until) }
+                }
+                return Ok(());
+            }
+        };
+        for mut row in rows {
+            let id = row.invocation.id;
+            if self.flights.contains_key(&id) || self.stopping.is_some() {
+                continue;
+            }
+            if self.unsent.remove(&id) && row.invocation.phase == Phase::Triggering {
+                row.invocation.attempt -= 1;
+                if row.invocation.attempt == 0 {
+                    row.invocation.started_at = None;
+                }
+                self.returned.push(Return { before: row.invocation, due_at: None });
+                continue;
+            }
+            if matches!(row.invocation.phase, Phase::Polling(_) | Phase::Collecting(_)) {
+                if astray.contains(&id) {
+                    self.intake.enter(&row.trigger_name);
+                }
+                if let Some(newest) = self.waiting.newest(id) {
+                    row.invocation = newest.clone();
+                }
+                self.follow(row);
+            }
+        }
+        for id in ids {
+            // Gone, or no longer triggering: nothing to give back.
+            self.unsent.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// The next time that something must be looked at although nothing happens.
+    fn wake_at(&self) -> UnixMillis {
+        let mut at = self.sign_at;
+        if let Some((_, until)) = self.pause {
+            at = at.min(until);
+        }
+        if let Some(grace) = self.stopping {
+            return at.min(grace);
+        }
+        let free = self.loading.is_none() && self.lanes.asks_queued() < READ_AHEAD;
+        let due = if free { self.waiting.next() } else { None };
+        let paused = self.pause.map(|(_, until)| until);
+        // While the table cannot be used, what waits for it must not make a spin.
+        let table = [self.intake.wake_at(), self.waiting.store_at(), Some(self.peek_at), due];
+        table.into_iter().flatten().map(|t| paused.map_or(t, |p| t.max(p))).fold(at, UnixMillis::min)
+    }
+
+    async fn reload(&mut self, settings: Settings) -> Result<(), Error> {
+        let triggers = settings.triggers.values().cloned().collect();
+        if let Err(e) = self.store.register(triggers).await {
+            // Producers meet the old table of triggers until the next reload; what is configured works.
+            self.fail(e)?;
+        }
+        self.lanes.set_limits(settings.limits);
+        self.intake.configure(settings.triggers.clone(), &mut self.lanes);
+        self.settings = settings;
+        self.waiting.unpark(self.clock.now());
+        Ok(())
+    }
+
+    /// An orderly stop: no intents any more, polls are dropped (they are stored), firings may end.
+    fn stop(&mut self) {
+        let now = self.clock.now();
+        self.stopping = Some(now.plus(self.settings.shutdown_grace));
+        // Nobody listening is no trouble: the notice is for the service manager.
+        let _ = self.notices.send(Notice::Stopping);
+        self.sign_at = now.plus(self.settings.shutdown_grace);
+        for id in self.lanes.drain() {
+            self.give_up_turn(id);
+        }
+        self.hang_up();
+        tracing::info!(firings = self.flights.len(), "stopping: waits for {} firings", self.flights.len());
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        let Some(grace) = self.stopping else { return false };
+        let stored = self.committing.is_none()
+            && self.changes.is_empty()
+            && self.returned.is_empty()
+            && self.waiting.store_at().is_none();
+        let out_of_time = self.clock.now() >= grace;
+        if out_of_time && !self.flights.is_empty() {
+            tracing::warn!(
+                firings = self.flights.len(),
+                "stopped before {} firings had ended: the next start judges them",
+                self.flights.len()
+            );
+        }
+        out_of_time || (stored && self.flights.is_empty())
+    }
+
+    /// Stops at once; a commit under way still ends, since it cannot be undone.
+    async fn abandon(&mut self) {
+        if let Some((commit, ..)) = self.committing.take() {
+            // Its answer changes nothing any more: the next start reads what was stored.
+            let _ = commit.await;
+        }
+    }
+}
+
+/// The result of the future in `slot` with what was kept beside it; never, while there is none.
+async fn on(slot: &mut Option<(Commit, Vec<i64>, Vec<String>)>) -> executor::Done {
+    match slot {
+        None => std::future::pending().await,
+        Some((commit, ..)) => {
+            let result = commit.await;
+            let (_, ids, wanted) = slot.take().expect("it is the one just awaited");
+            executor::Done { result, ids, wanted }
+        }
+    }
+}
+
+/// The result of the future in `slot`, which is empty then; never, while there is none.
+async fn once<T>(slot: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match slot {
+        None => std::future::pending().await,
+        Some(future) => {
+            let value = future.await;
+            *slot = None;
+            value
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! The table in memory: the same contract without a file, for tests of what stands on it.
+//!
+//! It believes its rows, which are made from values, and forgets them with the process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::pick::Places;
+use super::{Batch, Change, Committed, Error, Failed, Recovered, Store, Survey, Taken, Waiting, Want};
+use crate::clock::UnixMillis;
+use crate::invocation::{AttemptEnd, Invocation, Output, Phase};
+use crate::request::Request;
+use crate::trigger::Trigger;
+
+/// One request of a [`MemoryStore`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What the daemon sees of it.
+    pub taken: Taken,
+    /// Higher runs first.
+    pub priority: i64,
+    /// Not fired before.
+    pub run_at: UnixMillis,
+    /// When it ended.
+    pub finished_at: Option<UnixMillis>,
+    /// Its firings.
+    pub attempts: Vec<AttemptEnd>,
+    /// Its output.
+    pub output: Option<Output>,
+}
+
+impl Row {
+    /// A request as a producer would insert it.
+    #[must_use]
+    pub fn new(id: i64, trigger: &str, now: UnixMillis) -> Self {
+        let request = Request { id, arguments: "{}".to_owned(), traceparent: None, created_at: now };
+        let taken = Taken {
+            trigger_name: trigger.to_owned(),
+            invocation: Invocation::pending(id),
+            request,
+            due_at: None,
+        };
+        Self { taken, priority: 0, run_at: now, finished_at: None, attempts: Vec::new(), output: None }
+    }
+
+    fn ready_at(&self) -> UnixMillis {
+        self.taken.due_at.unwrap_or(self.run_at)
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    rows: BTreeMap<i64, Row>,
+    active: BTreeSet<String>,
+    paused: BTreeSet<String>,
+    /// Counts what others did.
+    version: u64,
+    surveyed: Option<u64>,
+    epoch: i64,
+    signed: Option<UnixMillis>,
+    ready: bool,
+}
+
+/// The table in memory.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    table: Arc<Mutex<Table>>,
+    hint: Arc<Notify>,
+}
+
+impl MemoryStore {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A panic elsewhere leaves the table as the last whole operation did.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What another connection would do: insert, cancel, change, look.
+    pub fn edit<T>(&self, edit: impl FnOnce(&mut BTreeMap<i64, Row>) -> T) -> T {
+        let mut table = self.table();
+        let answer = edit(&mut table.rows);
+        table.version += 1;
+        self.hint.notify_one();
+        answer
+    }
+
+    /// Pauses a trigger, or resumes it.
+    pub fn pause(&self, trigger: &str, paused: bool) {
+        let mut table = self.table();
+        if paused {
+            table.paused.insert(trigger.to_owned());
+        } else {
+            table.paused.remove(trigger);
+        }
+        table.version += 1;
+        self.hint.notify_one();
+    }
+
+    /// Whether a start has come to its end: recovery and the first look are stored.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.table().ready
+    }
+}
+
+impl Table {
+    fn is_open(&self, trigger: &str) -> bool {
+        self.active.contains(trigger) && !self.paused.contains(trigger)
+    }
+
+    fn record(&mut self, change: Change) -> bool {
+        let Some(row) = self.rows.get_mut(&change.next.id) else { return false };
+        let now = &row.taken.invocation;
+        if now.phase.as_str() != change.from || now.attempt != change.next.attempt {
+            return false;
+        }
+        let limits = (now.deadline_at, now.started_at, now.cancel_requested);
+        row.taken.invocation = change.next;
+        // These are not the decision's to change.
+        (
+            row.taken.invocation.deadline_at,
+            row.taken.invocation.started_at,
+            row.taken.invocation.cancel_requested,
+        ) = limits;
+        row.taken.invocation.hops = 0;
+        row.taken.due_at = change.due_at;
+        row.finished_at = change.finished_at;
+        row.attempts.extend(change.attempt);
+        row.output = change.output.or(row.output.take());
+        true
+    }
+
+    fn candidates(&self, want: &Want, now: UnixMillis, limit: usize) -> Vec<Taken> {
+        let mut ready: Vec<&Row> = self
+            .rows
+            .values()
+            .filter(|row| {
+                let invocation = &row.taken.invocation;
+                row.taken.trigger_name == want.trigger.name
+                    && invocation.phase == Phase::Pending
+                    && row.ready_at() <= now
+                    && !invocation.cancel_requested
+                    && !invocation.is_stale(now)
+                    && !invocation.is_late(now)
+            })
+            .collect();
+        ready.sort_by_key(|row| (-row.priority, row.ready_at(), row.taken.invocation.id));
+        ready.into_iter().take(limit).map(|row| row.taken.clone()).collect()
+    }
+
+    fn take(&mut self, look: &super::Look, out: &mut Committed) {
+        let named: BTreeSet<String> = self
+            .rows
+            .values()
+            .filter(|row| row.taken.invocation.phase == Phase::Pending)
+            .map(|row| row.taken.trigger_name.clone())
+            .filter(|name| self.is_open(name))
+            .collect();
+        let wants: Vec<&Want> = look.wants.iter().filter(|want| named.contains(&want.trigger.name)).collect();
+        if look.survey {
+            out.hungry.extend(
+                named.iter().filter(|name| wants.iter().all(|want| want.trigger.name != **name)).cloned(),
+            );
+        }
+        let mut places = Places::new(look, &wants);
+        for want in wants {
+            let share = places.share(want);
+            let rows = self.candidates(want, look.now, share.limit);
+            let full = rows.len() == share.limit;
+            let (rows, short) = places.pick(want, share, rows);
+            if full || short {
+                out.hungry.push(want.trigger.name.clone());
+            }
+            for row in rows {
+                if let Some(stored) = self.rows.get_mut(&row.invocation.id) {
+                    let deadline = want.trigger.deadline(row.invocation.firing_mode(&want.trigger));
+                    let invocation = &mut stored.taken.invocation;
+                    invocation.phase = Phase::Triggering;
+                    invocation.attempt += 1;
+                    invocation.started_at.get_or_insert(look.now);
+                    invocation.deadline_at.get_or_insert(look.now.plus(deadline));
+                    stored.taken.due_at = None;
+                }
+                out.intended.push(row);
+            }
+        }
+    }
+
+    fn survey(&self, now: UnixMillis) -> Survey {
+        let mut survey = Survey::default();
+        for row in self.rows.values() {
+            let invocation = &row.taken.invocation;
+            let pending = invocation.phase == Phase::Pending;
+            let over = pending && (invocation.is_stale(now) || invocation.is_late(now));
+            match &invocation.phase {
+                Phase::Finished(_) => continue,
+                Phase::Triggering if invocation.cancel_requested => survey.cancelling.push(invocation.id),
+                _ if invocation.cancel_requested || over => survey.ending.push(row.taken.clone()),
+                _ => {}
+            }
+            if pending {
+                let times = [Some(row.ready_at()), invocation.expires_at, invocation.deadline_at];
+                survey.next = times.into_iter().flatten().filter(|at| *at > now).chain(survey.next).min();
+            }
+        }
+        survey
+    }
+}
+
+impl Store for MemoryStore {
+    async fn start(&self, triggers: Vec<Arc<Trigger>>, _now: UnixMillis) -> Result<Recovered, Error> {
+        self.register(triggers).await?;
+        let mut table = self.table();
+        table.epoch += 1;
+        table.ready = false;
+        let mut found =
+            Recovered { instance_id: "memory".to_owned(), epoch: table.epoch, ..Recovered::default() };
+        for (id, row) in &table.rows {
+            match row.taken.invocation.phase {
+                Phase::Triggering => found.interrupted.push(*id),
+                Phase::Polling(_) | Phase::Collecting(_) => found.waiting.push(Waiting {
+                    id: *id,
+                    due_at: row.taken.due_at.unwrap_or(UnixMillis(0)),
+                    trigger_name: row.taken.trigger_name.clone(),
+                }),
+                Phase::Pending | Phase::Finished(_) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    async fn register(&self, triggers: Vec<Arc<Trigger>>) -> Result<(), Error> {
+        self.table().active = triggers.iter().map(|trigger| trigger.name.clone()).collect();
+        Ok(())
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, Box<Failed>> {
+        let mut table = self.table();
+        let mut out = Committed::default();
+        for change in batch.changes {
+            let id = change.next.id;
+            if !table.record(change) {
+                out.lost.push(id);
+            }
+        }
+        for polled in batch.polled {
+            let id = polled.next.id;
+            if let Some(row) = table.rows.get_mut(&id)
+                && row.taken.invocation.phase == polled.next.phase
+            {
+                let cancel_requested = row.taken.invocation.cancel_requested;
+                row.taken.invocation = Invocation { cancel_requested, hops: 0, ..polled.next };
+                row.taken.due_at = Some(polled.due_at);
+            }
+        }
+        for returned in batch.returned {
+            if let Some(row) = table.rows.get_mut(&returned.before.id)
+                && row.taken.invocation.phase == Phase::Triggering
+                && row.taken.invocation.attempt == returned.before.attempt + 1
+            {
+                let cancel_requested = row.taken.invocation.cancel_requested;
+                row.taken.invocation =
+                    Invocation { phase: Phase::Pending, cancel_requested, ..returned.before };
+                row.taken.due_at = returned.due_at;
+            }
+        }
+        if let Some(look) = &batch.look {
+            out.foreign = table.surveyed != Some(table.version);
+            if look.list_triggering {
+                let triggering =
+                    table.rows.iter().filter(|(_, row)| row.taken.invocation.phase == Phase::Triggering);
+                out.triggering = triggering.map(|(id, _)| *id).collect();
+            }
+            table.take(look, &mut out);
+            if look.survey {
+                out.survey = Some(table.survey(look.now));
+                table.surveyed = Some(table.version);
+            }
+        }
+        if let Some(sign) = batch.sign {
+            table.signed = Some(sign.now);
+            table.ready |= sign.ready;
+        }
+        Ok(out)
+    }
+
+    async fn load(&self, ids: Vec<i64>) -> Result<Vec<Taken>, Error> {
+        let table = self.table();
+        Ok(ids.iter().filter_map(|id| table.rows.get(id)).map(|row| row.taken.clone()).collect())
+    }
+
+    async fn changed(&self) -> Result<bool, Error> {
+        let table = self.table();
+        Ok(table.surveyed != Some(table.version))
+    }
+
+    async fn hint(&self) {
+        self.hint.notified().await;
+    }
+}

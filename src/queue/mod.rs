@@ -1,0 +1,262 @@
+//! The table: what is asked of it, whoever keeps it.
+//!
+//! The only room with SQL. It owns the schema, the spelling of rows, and the promise that what `commit` has answered
+//! is stored. It must not know HTTP, nor decide what an answer means. `dispatch` is its caller; `console` serves
+//! the command line.
+//!
+//! A [`Store`] takes [`Batch`]es: every state change at hand and the next intents, in one commit. Reading candidates
+//! is no state; an intent is. Every write names the state and the attempt that it expects to find.
+
+mod memory;
+mod pick;
+mod row;
+
+pub mod sqlite;
+
+use std::future::Future;
+use std::sync::Arc;
+
+pub use memory::MemoryStore;
+
+pub use row::arguments_problem;
+
+use crate::clock::UnixMillis;
+use crate::invocation::{AttemptEnd, Invocation, Output};
+use crate::request::Request;
+use crate::trigger::Trigger;
+
+/// What is wrong with the table, by what the caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read or written now: back off, keep what must be written, try again.
+    #[error("the database cannot be used: {what}")]
+    Unavailable {
+        /// What was being done.
+        what: String,
+        /// The driver's word.
+        #[source]
+        source: Option<sqlx::Error>,
+    },
+    /// The file is damaged or not a database of this program: stop.
+    #[error("the database is damaged or not a triggerd database: {0}")]
+    Corrupt(String),
+    /// The file was written by a newer version: stop.
+    #[error(
+        "the database has schema version {found}, newer than this program's {known}: install the newer triggerd"
+    )]
+    Newer {
+        /// `user_version` of the file.
+        found: i64,
+        /// The highest this program knows.
+        known: i64,
+    },
+    /// What keeps it has failed within: stop, and start anew.
+    #[error("the writer of the database has ended")]
+    Ended,
+    /// Another daemon has it.
+    #[error("another daemon holds the database (lock file {0})")]
+    Locked(String),
+}
+
+/// One commit: all of it is stored, or nothing.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// New phases.
+    pub changes: Vec<Change>,
+    /// Polls that changed nothing but their counters.
+    pub polled: Vec<Polled>,
+    /// Intents that were not acted on.
+    pub returned: Vec<Return>,
+    /// The next intents.
+    pub look: Option<Look>,
+    /// Signs of life for the table `daemon`.
+    pub sign: Option<Sign>,
+}
+
+impl Batch {
+    /// Whether there is nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+            && self.polled.is_empty()
+            && self.returned.is_empty()
+            && self.look.is_none()
+            && self.sign.is_none()
+    }
+}
+
+/// A new phase of one request, written only if it is still what it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The state it must be in.
+    pub from: &'static str,
+    /// Where it stands now; `attempt` guards the write too.
+    pub next: Invocation,
+    /// When to look again, for a phase that waits.
+    pub due_at: Option<UnixMillis>,
+    /// When it ended, for a phase that is final.
+    pub finished_at: Option<UnixMillis>,
+    /// The firing that ended with it.
+    pub attempt: Option<AttemptEnd>,
+    /// The output that came with it.
+    pub output: Option<Output>,
+}
+
+/// A poll that left everything but these columns as it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Polled {
+    /// Where it stands.
+    pub next: Invocation,
+    /// When to ask again.
+    pub due_at: UnixMillis,
+}
+
+/// An intent that was not acted on: the row goes back to what it was, the attempt not charged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Return {
+    /// The request before its intent; `None` for an intent of which only the id is known.
+    pub before: Invocation,
+    /// What `due_at` was.
+    pub due_at: Option<UnixMillis>,
+}
+
+/// A sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// When.
+    pub now: UnixMillis,
+    /// Recovery and the first look are done.
+    pub ready: bool,
+}
+
+/// What to look for, and for how many there are places.
+#[derive(Debug)]
+pub struct Look {
+    /// The instant by which rows are ready, expired, late.
+    pub now: UnixMillis,
+    /// Whether to ask what the table holds at all, or only to go on with the wants.
+    pub survey: bool,
+    /// Triggers that have places, in the order in which they are served.
+    pub wants: Vec<Want>,
+    /// Places by origin, shared by the wants that name them.
+    pub places: Vec<usize>,
+    /// Places for firings that are held (long polling), shared by all.
+    pub held_places: usize,
+    /// Whether to list every row in `triggering` (after a commit whose end was not known).
+    pub list_triggering: bool,
+}
+
+/// A trigger whose rows may be fired.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The trigger.
+    pub trigger: Arc<Trigger>,
+    /// Index into [`Look::places`].
+    pub origin: usize,
+    /// At most this many rows.
+    pub limit: usize,
+}
+
+/// A commit that may not have happened.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: Error,
+    /// What was to be stored.
+    pub batch: Batch,
+}
+
+/// What a commit brought.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// Changes that found their row in another state: nothing of them was stored.
+    pub lost: Vec<i64>,
+    /// Rows that are now `triggering`, as they were before, in the order to fire them.
+    pub intended: Vec<Taken>,
+    /// Triggers that may have more ready rows than were taken.
+    pub hungry: Vec<String>,
+    /// What the survey found, if one was asked for.
+    pub survey: Option<Survey>,
+    /// Whether others have committed since the last survey.
+    pub foreign: bool,
+    /// All rows in `triggering` before the new intents, if asked for.
+    pub triggering: Vec<i64>,
+    /// Rows that were bad and were ended as `rejected`, with what is wrong.
+    pub rejected: Vec<(i64, String)>,
+}
+
+/// What the table holds besides ready rows.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Requests whose end is due: cancelled, expired, late.
+    pub ending: Vec<Taken>,
+    /// Requests to be cancelled whose firing is under way.
+    pub cancelling: Vec<i64>,
+    /// Whether there are more of those than were listed.
+    pub more: bool,
+    /// When to survey again, if nothing happens before.
+    pub next: Option<UnixMillis>,
+}
+
+/// A row, checked, in the hands of the daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// The name of its trigger.
+    pub trigger_name: String,
+    /// Where it stands.
+    pub invocation: Invocation,
+    /// What goes on the wire; arguments only while it is pending.
+    pub request: Request,
+    /// `due_at` as it is in the row.
+    pub due_at: Option<UnixMillis>,
+}
+
+/// A row that waits for its next poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// `requests.id`.
+    pub id: i64,
+    /// When to ask.
+    pub due_at: UnixMillis,
+    /// The name of its trigger.
+    pub trigger_name: String,
+}
+
+/// What a start finds.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The installation's name, made once with the database.
+    pub instance_id: String,
+    /// This start's number.
+    pub epoch: i64,
+    /// Rows in which the last daemon died while firing.
+    pub interrupted: Vec<i64>,
+    /// Rows to be polled.
+    pub waiting: Vec<Waiting>,
+}
+
+/// The table, as the engine uses it.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// Registers a start of the daemon and its triggers, and tells what it must resume.
+    fn start(
+        &self,
+        triggers: Vec<Arc<Trigger>>,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<Recovered, Error>> + Send;
+
+    /// Makes the table `triggers` say what the configuration says. `paused` stays as it is.
+    fn register(&self, triggers: Vec<Arc<Trigger>>) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Stores all of a batch, or nothing. The batch comes back with an error, to be tried again: after an error
+    /// it is not known whether it was stored, and writing it again is harmless, since each write is guarded.
+    fn commit(&self, batch: Batch) -> impl Future<Output = Result<Committed, Box<Failed>>> + Send;
+
+    /// Reads rows by id, as they are committed now. Rows that are gone, or cannot be read, are left out.
+    fn load(&self, ids: Vec<i64>) -> impl Future<Output = Result<Vec<Taken>, Error>> + Send;
+
+    /// Whether others have committed since the last survey.
+    fn changed(&self) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Ends when others may have committed; a hint, which may be wrong or missing.
+    fn hint(&self) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,111 @@
+//! Looking for work, inside the writer's transaction: what is ready, what gets a place, what must end.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::sqlite::SqliteConnection;
+
+use super::statements;
+use crate::queue::pick::Places;
+use crate::queue::row::Raw;
+use crate::queue::{Committed, Look, Survey, Taken, Want};
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
+
+/// Cancels and expiries that one survey lists, as in `ending.sql`.
+const ENDING_LIMIT: usize = 500;
+
+/// Makes the intents that `look` has places for, and a survey if it asks for one.
+pub(super) async fn look(c: &mut SqliteConnection, look: &Look, out: &mut Committed) -> Result<()> {
+    if look.list_triggering {
+        out.triggering = statements::triggering(c).await?;
+    }
+    let mut wants: Vec<&Want> = look.wants.iter().collect();
+    if look.survey {
+        let heads = statements::heads(c).await?;
+        if heads.iter().any(|head| !head.known) {
+            let strangers = statements::strangers(c).await?;
+            let problem = "trigger_name: is no trigger of the table triggers".to_owned();
+            out.rejected.extend(strangers.into_iter().map(|id| (id, problem.clone())));
+        }
+        let open: HashSet<&[u8]> =
+            heads.iter().filter(|head| head.open).map(|head| head.name.as_slice()).collect();
+        wants.retain(|want| open.contains(want.trigger.name.as_bytes()));
+        // What is open but was not wanted has no place now; it is looked for again when one is free.
+        let wanted: HashSet<&[u8]> = wants.iter().map(|want| want.trigger.name.as_bytes()).collect();
+        out.hungry.extend(
+            open.difference(&wanted).filter_map(|name| std::str::from_utf8(name).ok().map(str::to_owned)),
+        );
+    }
+    take(c, look, &wants, out).await?;
+    if !out.rejected.is_empty() {
+        statements::reject(c, &out.rejected, look.now).await?;
+    }
+    if look.survey {
+        out.survey = Some(survey(c, look).await?);
+    }
+    Ok(())
+}
+
+async fn take(c: &mut SqliteConnection, look: &Look, wants: &[&Want], out: &mut Committed) -> Result<()> {
+    let mut places = Places::new(look, wants);
+    let mut picked: Vec<Taken> = Vec::new();
+    let mut intents: Vec<(i64, i64)> = Vec::new();
+    for want in wants {
+        let share = places.share(want);
+        if share.limit == 0 {
+            out.hungry.push(want.trigger.name.clone());
+            continue;
+        }
+        let ids = statements::candidates(c, &want.trigger.name, look.now, share.limit).await?;
+        let full = ids.len() == share.limit;
+        let rows = good(statements::load(c, &ids).await?, &mut out.rejected);
+        let (rows, short) = places.pick(want, share, rows);
+        if full || short {
+            out.hungry.push(want.trigger.name.clone());
+        }
+        for row in rows {
+            let mode = row.invocation.firing_mode(&want.trigger);
+            intents.push((row.invocation.id, look.now.plus(want.trigger.deadline(mode)).0));
+            picked.push(row);
+        }
+    }
+    if !intents.is_empty() {
+        let intended: HashSet<i64> = statements::intend(c, &intents, look.now).await?.into_iter().collect();
+        picked.retain(|row| intended.contains(&row.invocation.id));
+        out.intended = picked;
+    }
+    Ok(())
+}
+
+async fn survey(c: &mut SqliteConnection, look: &Look) -> Result<Survey> {
+    let ids = statements::ending(c, look.now).await?;
+    let by_firing: HashMap<bool, Vec<i64>> = ids.into_iter().fold(HashMap::new(), |mut by, (id, firing)| {
+        by.entry(firing).or_default().push(id);
+        by
+    });
+    let ending = by_firing.get(&false).map_or(&[][..], Vec::as_slice);
+    let mut bad = Vec::new();
+    let rows = good(statements::load(c, ending).await?, &mut bad);
+    if !bad.is_empty() {
+        statements::reject(c, &bad, look.now).await?;
+    }
+    Ok(Survey {
+        more: ending.len() >= ENDING_LIMIT,
+        ending: rows,
+        cancelling: by_firing.get(&true).cloned().unwrap_or_default(),
+        next: statements::next(c, look.now).await?,
+    })
+}
+
+/// The rows that are sound; what is wrong with the others goes to `bad`.
+fn good(rows: Vec<Raw>, bad: &mut Vec<(i64, String)>) -> Vec<Taken> {
+    rows.into_iter()
+        .filter_map(|raw| match raw.check() {
+            Ok(taken) => Some(taken),
+            Err(problem) => {
+                bad.push((raw.id, problem));
+                None
+            }
+        })
+        .collect()
+}

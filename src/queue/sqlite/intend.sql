@@ -1,0 +1,17 @@
+-- The intent: from here on a row may have been fired. ?1: a JSON array of [id, deadline of the round if it begins now],
+-- ?2: now. By primary key; everything that candidates.sql believed is checked again.
+UPDATE OR IGNORE requests SET
+  state = 'triggering',
+  attempt = attempt + 1,
+  due_at = NULL,
+  started_at = coalesce(started_at, ?2),
+  deadline_at = coalesce(deadline_at, j.value ->> 1)
+FROM json_each(?1) AS j
+WHERE requests.id = j.value ->> 0
+  AND requests.state = 'pending'
+  AND coalesce(requests.due_at, requests.run_at) <= ?2
+  AND requests.cancel_requested = 0
+  AND (requests.expires_at IS NULL OR requests.expires_at > ?2)
+  AND (requests.deadline_at IS NULL OR requests.deadline_at > ?2)
+  AND EXISTS (SELECT 1 FROM triggers AS t WHERE t.name = requests.trigger_name AND t.active = 1 AND t.paused = 0)
+RETURNING requests.id

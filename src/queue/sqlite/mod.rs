@@ -1,0 +1,215 @@
+//! The table in a SQLite file: opening, migrating and locking it, and the handle that the engine holds.
+//!
+//! One [writer](writer) task owns the one connection that writes; readers have their own. The reasons for what is set on a
+//! connection are measured: a write is only believed after a checked COMMIT, a connection that saw an error inside a
+//! transaction is thrown away, and nothing that commits is ever cancelled.
+
+mod intake;
+mod schema;
+mod statements;
+mod watch;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Row as _;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use tokio::sync::{mpsc, oneshot};
+
+pub use schema::{Migrated, SCHEMA_VERSION, migrate};
+
+use super::{Batch, Committed, Error, Failed, Recovered, Store, Taken};
+use crate::clock::UnixMillis;
+use crate::trigger::Trigger;
+use writer::{Command, Writer};
+
+/// How a database file is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The file.
+    pub path: PathBuf,
+    /// `synchronous=full`: a commit survives a loss of power. Otherwise `normal`: the last ones may be lost.
+    pub full: bool,
+    /// Whether this daemon checkpoints the WAL; otherwise something else does.
+    pub checkpoint: bool,
+}
+
+/// How long a lock of another connection is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The daemon checkpoints at 2 MiB of 4 KiB pages, so that producers, who do at 4 MiB, seldom do.
+const CHECKPOINT_PAGES: &str = "512";
+/// The WAL file is cut back to this after a checkpoint.
+const JOURNAL_SIZE_LIMIT: &str = "67108864";
+/// Rows that a statement may be ahead of its reader.
+const ROW_BUFFER: usize = 512;
+
+impl Options {
+    /// What every connection of the daemon has in common.
+    fn connect(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(false)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true)
+            .synchronous(if self.full { SqliteSynchronous::Full } else { SqliteSynchronous::Normal })
+            .pragma("trusted_schema", "OFF")
+            .pragma("cell_size_check", "ON")
+            .pragma("mmap_size", "0")
+            .row_buffer_size(ROW_BUFFER)
+    }
+
+    /// The connection that writes.
+    fn writing(&self) -> SqliteConnectOptions {
+        self.connect()
+            .journal_mode(SqliteJournalMode::Wal)
+            .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
+            .pragma("wal_autocheckpoint", if self.checkpoint { CHECKPOINT_PAGES } else { "0" })
+    }
+
+    /// Connections that only read.
+    fn reading(&self) -> SqliteConnectOptions {
+        self.connect().read_only(true).pragma("query_only", "ON")
+    }
+}
+
+/// The lock file beside the database.
+fn lock_path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Takes the lock that only one daemon, or one migration, may hold. It ends with the file that is returned, or
+/// with the process.
+fn lock(database: &Path) -> Result<std::fs::File, Error> {
+    let path = lock_path(database);
+    let unavailable = |e: std::io::Error| Error::Unavailable {
+        what: format!("open the lock file {}: {e}", path.display()),
+        source: None,
+    };
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked(path.display().to_string())),
+        Err(std::fs::TryLockError::Error(e)) => Err(unavailable(e)),
+    }
+}
+
+/// A driver's error, by what the caller can do. Codes are SQLite's result codes, primary ones in the low byte.
+fn explain(what: &str, source: sqlx::Error) -> Error {
+    const CORRUPT: i64 = 11;
+    const NOT_A_DATABASE: i64 = 26;
+    let code = source
+        .as_database_error()
+        .and_then(|e| e.code())
+        .and_then(|code| code.parse::<i64>().ok())
+        .map(|code| code & 0xff);
+    match code {
+        Some(CORRUPT | NOT_A_DATABASE) => Error::Corrupt(source.to_string()),
+        _ => Error::Unavailable { what: what.to_owned(), source: Some(source) },
+    }
+}
+
+/// The table in a SQLite file, held by this process alone as far as daemons go.
+#[derive(Clone)]
+pub struct SqliteStore {
+    commands: mpsc::Sender<Command>,
+    readers: SqlitePool,
+    watch: Arc<watch::Watch>,
+}
+
+impl SqliteStore {
+    /// Locks and opens a migrated database, and starts its writer.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another daemon has it; the rest as their names say.
+    pub async fn open(options: Options) -> Result<Self, Error> {
+        let lock = lock(&options.path)?;
+        schema::check(&options).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(2)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_lazy_with(options.reading());
+        let watch = Arc::new(watch::Watch::new(&options.path)?);
+        let (commands, inbox) = mpsc::channel(4);
+        tokio::spawn(Writer::new(options, lock).run(inbox));
+        Ok(Self { commands, readers, watch })
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Ends the writer once what it was given is done, and closes every connection, so that the last one out
+    /// checkpoints the WAL.
+    pub async fn close(self) {
+        self.readers.close().await;
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(Command::Close(reply)).await.is_ok() {
+            // An error means that the writer is gone already, which is what was wanted.
+            let _ = done.await;
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    async fn start(&self, triggers: Vec<Arc<Trigger>>, now: UnixMillis) -> Result<Recovered, Error> {
+        self.ask(|reply| Command::Start { triggers, now, reply }).await.unwrap_or(Err(Error::Ended))
+    }
+
+    async fn register(&self, triggers: Vec<Arc<Trigger>>) -> Result<(), Error> {
+        self.ask(|reply| Command::Register { triggers, reply }).await.unwrap_or(Err(Error::Ended))
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, Box<Failed>> {
+        let ended = || Err(Box::new(Failed { error: Error::Ended, batch: Batch::default() }));
+        self.ask(|reply| Command::Commit { batch, reply }).await.unwrap_or_else(ended)
+    }
+
+    async fn load(&self, ids: Vec<i64>) -> Result<Vec<Taken>, Error> {
+        let mut reader = self.readers.acquire().await.map_err(|e| explain("read requests", e))?;
+        let rows = statements::load(&mut reader, &ids).await.map_err(|e| explain("read requests", e))?;
+        Ok(rows
+            .iter()
+            .filter_map(|raw| {
+                raw.check()
+                    .inspect_err(|problem| {
+                        tracing::error!(request.id = raw.id, problem, "request {} cannot be read", raw.id);
+                    })
+                    .ok()
+            })
+            .collect())
+    }
+
+    async fn changed(&self) -> Result<bool, Error> {
+        self.ask(|reply| Command::Changed { reply }).await.unwrap_or(Err(Error::Ended))
+    }
+
+    async fn hint(&self) {
+        self.watch.hint().await;
+    }
+}
+
+/// The version of the SQLite library that is linked, as numbers.
+async fn library_version(
+    connection: &mut sqlx::SqliteConnection,
+) -> Result<(String, (u32, u32, u32)), sqlx::Error> {
+    let text: String = sqlx::query("SELECT sqlite_version()").fetch_one(connection).await?.try_get(0)?;
+    let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    Ok((text, version))
+}

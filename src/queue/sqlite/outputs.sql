@@ -1,0 +1,6 @@
+-- The outputs that came. ?1: a JSON array of arrays, see `outputs_json`; a body that is not UTF-8 travels as hex.
+INSERT OR REPLACE INTO outputs (request_id, content_type, bytes, truncated, body)
+SELECT
+  j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3,
+  CASE WHEN j.value ->> 4 THEN unhex(j.value ->> 5) ELSE j.value ->> 5 END
+FROM json_each(?1) AS j

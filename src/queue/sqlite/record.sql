@@ -1,0 +1,20 @@
+-- New phases. ?1: a JSON array of arrays, see `changes_json`. Each row is found by its primary key and written only if it
+-- is still in the state and attempt that the decision was made from. OR IGNORE: a row that breaks a CHECK (its checks were
+-- switched off when it was inserted) is passed over and reported as lost, so that it cannot hold up its neighbours.
+UPDATE OR IGNORE requests SET
+  state = j.value ->> 3,
+  due_at = j.value ->> 4,
+  status_uri = j.value ->> 5,
+  output_uri = coalesce(j.value ->> 6, output_uri),
+  effective_call_mode = j.value ->> 7,
+  polls = j.value ->> 8,
+  last_polled_at = j.value ->> 9,
+  http_status = j.value ->> 10,
+  error_code = j.value ->> 11,
+  error_message = j.value ->> 12,
+  accepted_at = j.value ->> 13,
+  finished_at = j.value ->> 14,
+  progress = j.value ->> 15
+FROM json_each(?1) AS j
+WHERE requests.id = j.value ->> 0 AND requests.state = j.value ->> 1 AND requests.attempt = j.value ->> 2
+RETURNING requests.id

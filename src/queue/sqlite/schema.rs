@@ -1,0 +1,160 @@
+//! The schema: whether a file has it, and how it gets it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnection};
+use sqlx::{Connection as _, Row as _};
+
+use super::{Options, explain, library_version, lock, statements};
+use crate::queue::Error;
+use crate::trigger::Trigger;
+
+/// The `user_version` that this program writes and reads.
+pub const SCHEMA_VERSION: i64 = 1;
+/// "trgd": `application_id` of every database of this program.
+const APPLICATION_ID: i64 = 0x7472_6764;
+/// The first SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
+const OLDEST_LIBRARY: (u32, u32, u32) = (3, 51, 3);
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// What a migration did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The file was made.
+    pub created: bool,
+    /// The schema version before.
+    pub from: i64,
+    /// The schema version now.
+    pub to: i64,
+    /// The copy that was made before an upgrade.
+    pub backup: Option<PathBuf>,
+}
+
+/// Creates or upgrades the database, under the daemon's lock, and registers the configured triggers.
+///
+/// # Errors
+/// [`Error::Locked`] while a daemon runs; the rest as their names say.
+pub async fn migrate(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
+    let _lock = lock(&options.path)?;
+    migrate_locked(options, triggers).await
+}
+
+async fn migrate_locked(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
+    refuse_remote_filesystem(options)?;
+    let created = !options.path.exists();
+    let connect = options.writing().create_if_missing(true).auto_vacuum(SqliteAutoVacuum::Incremental);
+    let mut connection = SqliteConnection::connect_with(&connect)
+        .await
+        .map_err(|e| explain(&format!("open {}", options.path.display()), e))?;
+    let from = version(&mut connection).await?;
+    let backup = if from > 0 && from < SCHEMA_VERSION {
+        Some(backup(&mut connection, options, from).await?)
+    } else {
+        None
+    };
+    MIGRATIONS.run(&mut connection).await.map_err(|e| match e {
+        sqlx::migrate::MigrateError::Execute(e) | sqlx::migrate::MigrateError::ExecuteMigration(e, _) => {
+            explain("migrate the database", e)
+        }
+        other => Error::Corrupt(format!("its migrations are not this program's: {other}")),
+    })?;
+    statements::register(&mut connection, triggers).await.map_err(|e| explain("register the triggers", e))?;
+    let to = version(&mut connection).await?;
+    connection.close().await.map_err(|e| explain("close the database", e))?;
+    Ok(Migrated { created, from, to, backup })
+}
+
+/// A copy of the file as it is before an upgrade.
+async fn backup(connection: &mut SqliteConnection, options: &Options, from: i64) -> Result<PathBuf, Error> {
+    let mut name = options.path.as_os_str().to_owned();
+    name.push(format!(".before-upgrade-from-{from}"));
+    let path = PathBuf::from(name);
+    sqlx::query("VACUUM INTO ?1")
+        .bind(path.display().to_string())
+        .execute(connection)
+        .await
+        .map_err(|e| explain("back up the database before the upgrade", e))?;
+    Ok(path)
+}
+
+/// The schema version of an open file: 0 when it is empty.
+///
+/// # Errors
+/// [`Error::Newer`], or [`Error::Corrupt`] when it is somebody else's database.
+async fn version(connection: &mut SqliteConnection) -> Result<i64, Error> {
+    let pragma = async |connection: &mut SqliteConnection, sql: &'static str| {
+        let row =
+            sqlx::query(sql).fetch_one(connection).await.map_err(|e| explain("read the database", e))?;
+        row.try_get::<i64, _>(0).map_err(|e| explain("read the database", e))
+    };
+    let application = pragma(connection, "PRAGMA application_id").await?;
+    let version = pragma(connection, "PRAGMA user_version").await?;
+    let objects = pragma(connection, "SELECT count(*) FROM sqlite_schema").await?;
+    if application != APPLICATION_ID && (application != 0 || objects > 0) {
+        return Err(Error::Corrupt(format!("application_id is {application}, not {APPLICATION_ID}")));
+    }
+    if version > SCHEMA_VERSION {
+        return Err(Error::Newer { found: version, known: SCHEMA_VERSION });
+    }
+    Ok(version)
+}
+
+/// Makes sure that an existing file can be worked with as it is.
+pub(super) async fn check(options: &Options) -> Result<(), Error> {
+    let mut connection = SqliteConnection::connect_with(&options.writing())
+        .await
+        .map_err(|e| explain(&format!("open {}", options.path.display()), e))?;
+    let (text, library) =
+        library_version(&mut connection).await.map_err(|e| explain("read the SQLite version", e))?;
+    if library < OLDEST_LIBRARY {
+        return Err(Error::Corrupt(format!(
+            "SQLite {text} is linked, which can damage a database in WAL mode; 3.51.3 or later is needed"
+        )));
+    }
+    let version = version(&mut connection).await?;
+    connection.close().await.map_err(|e| explain("close the database", e))?;
+    if version == SCHEMA_VERSION {
+        Ok(())
+    } else {
+        Err(Error::Unavailable {
+            what: format!("use schema version {version}: run `triggerd migrate` first"),
+            source: None,
+        })
+    }
+}
+
+/// WAL needs shared memory that every user of the file sees: one host, no network filesystem.
+fn refuse_remote_filesystem(options: &Options) -> Result<(), Error> {
+    const REMOTE: [(i128, &str); 8] = [
+        (0x6969, "NFS"),
+        (0x517B, "SMB"),
+        (0xFF53_4D42, "CIFS"),
+        (0xFE53_4D42, "SMB2"),
+        (0x0187, "autofs"),
+        (0x00C3_6400, "Ceph"),
+        (0x5346_414F, "AFS"),
+        (0x0BD0_0BD0, "Lustre"),
+    ];
+    let directory = match options.path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let stat = rustix::fs::statfs(&directory).map_err(|e| Error::Unavailable {
+        what: format!("use the directory {}: {e}", directory.display()),
+        source: None,
+    })?;
+    // Its type differs between platforms.
+    let kind = i128::from(stat.f_type);
+    match REMOTE.iter().find(|(magic, _)| *magic == kind) {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::Unavailable {
+            what: format!(
+                "keep a database on {name} ({}): SQLite's WAL needs a local disk",
+                directory.display()
+            ),
+            source: None,
+        }),
+    }
+}

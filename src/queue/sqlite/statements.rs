@@ -1,0 +1,378 @@
+//! The statements, one function each: what is bound, what comes back.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow, SqliteValueRef};
+use sqlx::{Decode as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
+
+use crate::clock::UnixMillis;
+use crate::invocation::Phase;
+use crate::queue::row::{Cell, Raw, memory_text};
+use crate::queue::{Change, Polled, Return, Waiting};
+use crate::trigger::Trigger;
+
+macro_rules! statements {
+    ($($name:ident = $file:literal;)*) => {
+        $(pub(super) const $name: &str = include_str!($file);)*
+
+        #[cfg(test)]
+        pub(super) const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+    };
+}
+
+statements! {
+    RECORD = "record.sql";
+    ATTEMPTS = "attempts.sql";
+    OUTPUTS = "outputs.sql";
+    POLLED = "polled.sql";
+    GIVE_BACK = "give_back.sql";
+    HEADS = "heads.sql";
+    STRANGERS = "strangers.sql";
+    CANDIDATES = "candidates.sql";
+    LOAD = "load.sql";
+    INTEND = "intend.sql";
+    REJECT = "reject.sql";
+    ENDING = "ending.sql";
+    NEXT = "next.sql";
+    TRIGGERING = "triggering.sql";
+    WAITING = "waiting.sql";
+    START = "start.sql";
+    SIGN = "sign.sql";
+    REGISTER = "register.sql";
+    UNREGISTER = "unregister.sql";
+}
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("numbers and texts always have a JSON form")
+}
+
+fn ms(at: Option<UnixMillis>) -> Option<i64> {
+    at.map(|at| at.0)
+}
+
+/// Writes new phases; answers with the ids that were still what they were.
+pub(super) async fn record(c: &mut SqliteConnection, changes: &[Change]) -> Result<Vec<i64>> {
+    let rows: Vec<_> = changes
+        .iter()
+        .map(|change| {
+            let next = &change.next;
+            let output_uri = match &next.phase {
+                Phase::Collecting(uri) => Some(uri.as_str()),
+                _ => None,
+            };
+            (
+                next.id,
+                change.from,
+                next.attempt,
+                next.phase.as_str(),
+                ms(change.due_at),
+                next.status_uri.as_ref().map(url::Url::as_str),
+                output_uri,
+                next.effective_mode.map(crate::request::CallMode::as_str),
+                next.polls,
+                ms(next.last_polled_at),
+                next.http_status,
+                next.trouble.as_ref().map(|t| t.code.as_str()),
+                next.trouble.as_ref().map(|t| t.message.as_str()),
+                ms(next.accepted_at),
+                ms(change.finished_at),
+                memory_text(&next.memory),
+            )
+        })
+        .collect();
+    ids(c, sqlx::query(RECORD).bind(json(&rows))).await
+}
+
+/// Writes the firings that ended.
+pub(super) async fn attempts<'a>(
+    c: &mut SqliteConnection,
+    changes: impl Iterator<Item = &'a Change>,
+) -> Result<()> {
+    let rows: Vec<_> = changes
+        .filter_map(|change| change.attempt.as_ref().map(|attempt| (&change.next, attempt)))
+        .map(|(next, end)| {
+            (
+                next.id,
+                next.attempt,
+                next.round,
+                end.started_at.0,
+                end.ended_at.0,
+                end.http_status,
+                end.outcome.as_str(),
+                end.status_uri.as_ref().map(url::Url::as_str),
+                end.trouble.as_ref().map(|t| t.code.as_str()),
+                end.trouble.as_ref().map(|t| t.message.as_str()),
+            )
+        })
+        .collect();
+    if !rows.is_empty() {
+        sqlx::query(ATTEMPTS).bind(json(&rows)).execute(c).await?;
+    }
+    Ok(())
+}
+
+/// Writes the outputs that came.
+pub(super) async fn outputs<'a>(
+    c: &mut SqliteConnection,
+    changes: impl Iterator<Item = &'a Change>,
+) -> Result<()> {
+    let rows: Vec<_> = changes
+        .filter_map(|change| change.output.as_ref().map(|output| (change.next.id, output)))
+        .map(|(id, output)| {
+            let (binary, body) = match text(&output.body, output.truncated) {
+                Some(text) => (false, std::borrow::Cow::Borrowed(text)),
+                None => (true, std::borrow::Cow::Owned(hex(&output.body))),
+            };
+            (id, output.content_type.as_deref(), output.bytes, output.truncated, binary, body)
+        })
+        .collect();
+    if !rows.is_empty() {
+        sqlx::query(OUTPUTS).bind(json(&rows)).execute(c).await?;
+    }
+    Ok(())
+}
+
+/// A body as text, if it is one; a truncated one may end within a character, which is left off.
+fn text(body: &[u8], truncated: bool) -> Option<&str> {
+    match std::str::from_utf8(body) {
+        Ok(text) => Some(text),
+        Err(e) if truncated && e.error_len().is_none() && e.valid_up_to() > 0 => {
+            std::str::from_utf8(&body[..e.valid_up_to()]).ok()
+        }
+        Err(_) => None,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
+        .map(char::from)
+        .collect()
+}
+
+/// Writes the counters of polls.
+pub(super) async fn polled(c: &mut SqliteConnection, polled: &[Polled]) -> Result<()> {
+    let rows: Vec<_> = polled
+        .iter()
+        .map(|Polled { next, due_at }| {
+            (
+                next.id,
+                next.attempt,
+                due_at.0,
+                next.polls,
+                ms(next.last_polled_at),
+                next.http_status,
+                next.trouble.as_ref().map(|t| t.message.as_str()),
+                memory_text(&next.memory),
+            )
+        })
+        .collect();
+    sqlx::query(POLLED).bind(json(&rows)).execute(c).await?;
+    Ok(())
+}
+
+/// Takes intents back.
+pub(super) async fn give_back(c: &mut SqliteConnection, returned: &[Return]) -> Result<()> {
+    let rows: Vec<_> = returned
+        .iter()
+        .map(|Return { before, due_at }| {
+            (before.id, before.attempt, ms(*due_at), ms(before.started_at), ms(before.deadline_at))
+        })
+        .collect();
+    sqlx::query(GIVE_BACK).bind(json(&rows)).execute(c).await?;
+    Ok(())
+}
+
+/// A trigger that pending rows name.
+pub(super) struct Head {
+    pub(super) name: Vec<u8>,
+    pub(super) known: bool,
+    pub(super) open: bool,
+}
+
+/// The triggers that pending rows name.
+pub(super) async fn heads(c: &mut SqliteConnection) -> Result<Vec<Head>> {
+    sqlx::query(HEADS)
+        .fetch_all(c)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Head {
+                name: row.try_get(0)?,
+                known: row.try_get::<i64, _>(1)? != 0,
+                open: row.try_get::<i64, _>(2)? != 0,
+            })
+        })
+        .collect()
+}
+
+/// Pending rows that name no trigger.
+pub(super) async fn strangers(c: &mut SqliteConnection) -> Result<Vec<i64>> {
+    ids(c, sqlx::query(STRANGERS)).await
+}
+
+/// Ready rows of a trigger, in the order to fire them.
+pub(super) async fn candidates(
+    c: &mut SqliteConnection,
+    trigger: &str,
+    now: UnixMillis,
+    limit: usize,
+) -> Result<Vec<i64>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    ids(c, sqlx::query(CANDIDATES).bind(trigger.to_owned()).bind(now.0).bind(limit)).await
+}
+
+/// Rows by id, unchecked, in the order of `ids`.
+pub(super) async fn load(c: &mut SqliteConnection, ids: &[i64]) -> Result<Vec<Raw>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query(LOAD).bind(json(&ids)).fetch_all(c).await?.iter().map(raw).collect()
+}
+
+/// Makes rows `triggering`; answers with those that were still to be fired. `rows`: id, deadline if the round begins.
+pub(super) async fn intend(
+    c: &mut SqliteConnection,
+    rows: &[(i64, i64)],
+    now: UnixMillis,
+) -> Result<Vec<i64>> {
+    ids(c, sqlx::query(INTEND).bind(json(&rows)).bind(now.0)).await
+}
+
+/// Ends bad rows.
+pub(super) async fn reject(c: &mut SqliteConnection, rows: &[(i64, String)], now: UnixMillis) -> Result<()> {
+    sqlx::query(REJECT).bind(json(&rows)).bind(now.0).execute(c).await?;
+    Ok(())
+}
+
+/// Requests whose end is due, and whether a firing of theirs is under way.
+pub(super) async fn ending(c: &mut SqliteConnection, now: UnixMillis) -> Result<Vec<(i64, bool)>> {
+    let rows = sqlx::query(ENDING).bind(now.0).fetch_all(c).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<i64, _>(1)? != 0))).collect()
+}
+
+/// When a pending row next becomes ready, expires, or is late.
+pub(super) async fn next(c: &mut SqliteConnection, now: UnixMillis) -> Result<Option<UnixMillis>> {
+    let row = sqlx::query(NEXT).bind(now.0).fetch_one(c).await?;
+    Ok(match cell(&row, 0)? {
+        Cell::Int(at) => Some(UnixMillis(at)),
+        _ => None,
+    })
+}
+
+/// Every row in `triggering`.
+pub(super) async fn triggering(c: &mut SqliteConnection) -> Result<Vec<i64>> {
+    ids(c, sqlx::query(TRIGGERING)).await
+}
+
+/// Every row that waits for a poll.
+pub(super) async fn waiting(c: &mut SqliteConnection) -> Result<Vec<Waiting>> {
+    let rows = sqlx::query(WAITING).fetch_all(c).await?;
+    let mut waiting = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let due_at = match cell(row, 1)? {
+            Cell::Int(at) => UnixMillis(at),
+            _ => UnixMillis(0),
+        };
+        if let Cell::Text(name) = cell(row, 2)? {
+            let trigger_name = String::from_utf8_lossy(&name).into_owned();
+            waiting.push(Waiting { id: row.try_get(0)?, due_at, trigger_name });
+        }
+    }
+    Ok(waiting)
+}
+
+/// A new epoch: the installation's name, and the epoch's number.
+pub(super) async fn start(c: &mut SqliteConnection, now: UnixMillis) -> Result<(String, i64)> {
+    let row = sqlx::query(START).bind(env!("CARGO_PKG_VERSION")).bind(now.0).fetch_one(c).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// A sign of life.
+pub(super) async fn sign(c: &mut SqliteConnection, now: UnixMillis, ready: bool) -> Result<()> {
+    sqlx::query(SIGN).bind(now.0).bind(ready).execute(c).await?;
+    Ok(())
+}
+
+/// Makes the table `triggers` say what the configuration says.
+pub(super) async fn register(c: &mut SqliteConnection, triggers: &[Arc<Trigger>]) -> Result<()> {
+    let rows: Vec<_> = triggers
+        .iter()
+        .map(|t| {
+            (
+                &t.name,
+                t.call_mode.as_str(),
+                t.method.as_str(),
+                t.origin(),
+                t.repeatable,
+                t.max_arguments,
+                t.description.as_deref(),
+            )
+        })
+        .collect();
+    let rows = json(&rows);
+    let mut tx = sqlx::Connection::begin_with(c, "BEGIN IMMEDIATE").await?;
+    sqlx::query(UNREGISTER).bind(rows.clone()).execute(&mut *tx).await?;
+    sqlx::query(REGISTER).bind(rows).execute(&mut *tx).await?;
+    tx.commit().await
+}
+
+/// What changes when others commit, and only then.
+pub(super) async fn data_version(c: &mut SqliteConnection) -> Result<i64> {
+    sqlx::query("PRAGMA data_version").fetch_one(c).await?.try_get(0)
+}
+
+type Query = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
+
+async fn ids(c: &mut SqliteConnection, query: Query) -> Result<Vec<i64>> {
+    query.fetch_all(c).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+fn cell(row: &SqliteRow, index: usize) -> Result<Cell> {
+    let value: SqliteValueRef<'_> = row.try_get_raw(index)?;
+    if value.is_null() {
+        return Ok(Cell::Null);
+    }
+    let kind = value.type_info().into_owned();
+    Ok(match kind.name() {
+        "INTEGER" => Cell::Int(i64::decode(value).map_err(sqlx::Error::Decode)?),
+        "TEXT" => Cell::Text(<Vec<u8>>::decode(value).map_err(sqlx::Error::Decode)?),
+        _ => Cell::Other,
+    })
+}
+
+fn raw(row: &SqliteRow) -> Result<Raw> {
+    let cell = |index| cell(row, index);
+    Ok(Raw {
+        id: row.try_get(0)?,
+        trigger_name: cell(1)?,
+        arguments: cell(2)?,
+        call_mode: cell(3)?,
+        priority: cell(4)?,
+        run_at: cell(5)?,
+        expires_at: cell(6)?,
+        deadline_at: cell(7)?,
+        traceparent: cell(8)?,
+        cancel_requested: cell(9)?,
+        state: cell(10)?,
+        round: cell(11)?,
+        attempt: cell(12)?,
+        due_at: cell(13)?,
+        status_uri: cell(14)?,
+        output_uri: cell(15)?,
+        effective_call_mode: cell(16)?,
+        polls: cell(17)?,
+        last_polled_at: cell(18)?,
+        http_status: cell(19)?,
+        error_code: cell(20)?,
+        error_message: cell(21)?,
+        created_at: cell(22)?,
+        started_at: cell(23)?,
+        accepted_at: cell(24)?,
+        progress: cell(25)?,
+    })
+}

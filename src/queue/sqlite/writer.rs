@@ -1,0 +1,152 @@
+//! The writer: one task, one connection, never cancelled.
+//!
+//! A commit is not put under a timeout or in a `select!`: dropping it does not undo it. Every write runs inside
+//! `BEGIN IMMEDIATE` and counts only after a COMMIT that answered well, since a statement with RETURNING reports success
+//! before its own commit has failed. After any error the connection is thrown away: sqlx takes it for being inside a
+//! transaction for good.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::Arc;
+
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Options, explain, intake, statements};
+use crate::clock::UnixMillis;
+use crate::queue::{Batch, Committed, Error, Failed, Recovered};
+use crate::trigger::Trigger;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    Start { triggers: Vec<Arc<Trigger>>, now: UnixMillis, reply: oneshot::Sender<Result<Recovered, Error>> },
+    Register { triggers: Vec<Arc<Trigger>>, reply: oneshot::Sender<Result<(), Error>> },
+    Commit { batch: Batch, reply: oneshot::Sender<Result<Committed, Box<Failed>>> },
+    Changed { reply: oneshot::Sender<Result<bool, Error>> },
+    Close(oneshot::Sender<()>),
+}
+
+pub(super) struct Writer {
+    options: Options,
+    connection: Option<SqliteConnection>,
+    /// `data_version` at the last survey, of this connection; `None` before the first.
+    surveyed: Option<i64>,
+    /// Keeps other daemons out for as long as this one lives.
+    _lock: File,
+}
+
+impl Writer {
+    pub(super) const fn new(options: Options, lock: File) -> Self {
+        Self { options, connection: None, surveyed: None, _lock: lock }
+    }
+
+    /// Serves until closed. An answer that nobody waits for any more is dropped; what it told is stored all the same.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Start { triggers, now, reply } => {
+                    let answer = self.start(&triggers, now).await;
+                    let _ = reply.send(self.checked("start", answer));
+                }
+                Command::Register { triggers, reply } => {
+                    let answer = self.register(&triggers).await;
+                    let _ = reply.send(self.checked("register the triggers", answer));
+                }
+                Command::Commit { batch, reply } => {
+                    let answer = self.write(&batch).await;
+                    let _ = reply.send(
+                        self.checked("commit", answer).map_err(|error| Box::new(Failed { error, batch })),
+                    );
+                }
+                Command::Changed { reply } => {
+                    let answer = self.changed().await;
+                    let _ = reply.send(self.checked("look for changes", answer));
+                }
+                Command::Close(done) => {
+                    if let Some(connection) = self.connection.take()
+                        && let Err(e) = connection.close().await
+                    {
+                        tracing::warn!(error = %e, "closing the database failed");
+                    }
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The connection is only kept while nothing went wrong on it.
+    fn checked<T>(&mut self, what: &str, answer: Result<T, sqlx::Error>) -> Result<T, Error> {
+        answer.map_err(|e| {
+            self.connection = None;
+            self.surveyed = None;
+            explain(what, e)
+        })
+    }
+
+    async fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        if self.connection.is_none() {
+            self.connection = Some(SqliteConnection::connect_with(&self.options.writing()).await?);
+            self.surveyed = None;
+        }
+        Ok(self.connection.as_mut().expect("it was just made"))
+    }
+
+    async fn start(&mut self, triggers: &[Arc<Trigger>], now: UnixMillis) -> Result<Recovered, sqlx::Error> {
+        self.register(triggers).await?;
+        let connection = self.connection().await?;
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let (instance_id, epoch) = statements::start(&mut tx, now).await?;
+        let interrupted = statements::triggering(&mut tx).await?;
+        let waiting = statements::waiting(&mut tx).await?;
+        tx.commit().await?;
+        Ok(Recovered { instance_id, epoch, interrupted, waiting })
+    }
+
+    async fn register(&mut self, triggers: &[Arc<Trigger>]) -> Result<(), sqlx::Error> {
+        statements::register(self.connection().await?, triggers).await
+    }
+
+    async fn changed(&mut self) -> Result<bool, sqlx::Error> {
+        let version = statements::data_version(self.connection().await?).await?;
+        Ok(self.surveyed != Some(version))
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<Committed, sqlx::Error> {
+        let surveyed = self.surveyed;
+        let connection = self.connection().await?;
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut out = Committed::default();
+        if !batch.changes.is_empty() {
+            let stored: HashSet<i64> =
+                statements::record(&mut tx, &batch.changes).await?.into_iter().collect();
+            let stored_changes = || batch.changes.iter().filter(|change| stored.contains(&change.next.id));
+            statements::attempts(&mut tx, stored_changes()).await?;
+            statements::outputs(&mut tx, stored_changes()).await?;
+            out.lost
+                .extend(batch.changes.iter().map(|change| change.next.id).filter(|id| !stored.contains(id)));
+        }
+        if !batch.polled.is_empty() {
+            statements::polled(&mut tx, &batch.polled).await?;
+        }
+        if !batch.returned.is_empty() {
+            statements::give_back(&mut tx, &batch.returned).await?;
+        }
+        let mut version = None;
+        if let Some(look) = &batch.look {
+            // Inside the write lock: what this look sees is what this version says.
+            version = Some(statements::data_version(&mut tx).await?);
+            out.foreign = version != surveyed;
+            intake::look(&mut tx, look, &mut out).await?;
+        }
+        if let Some(sign) = batch.sign {
+            statements::sign(&mut tx, sign.now, sign.ready).await?;
+        }
+        tx.commit().await?;
+        if batch.look.as_ref().is_some_and(|look| look.survey) {
+            self.surveyed = version;
+        }
+        Ok(out)
+    }
+}
