@@ -1,0 +1,151 @@
+//! How a connection comes about: name resolution, TCP, TLS; and what was written to it.
+
+use std::error::Error;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+/// A dead peer, or a middlebox that has forgotten us, is noticed by a held exchange after about this.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// Makes connections.
+pub(super) struct Connector {
+    tcp: HttpConnector,
+    tls: Arc<ClientConfig>,
+}
+
+impl Connector {
+    pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(TCP_KEEPALIVE));
+        Self { tcp, tls }
+    }
+
+    /// Connects to the host of `uri`. All that goes wrong here goes wrong before anything is sent.
+    pub(super) async fn connect(&self, uri: Uri, timeout: Duration) -> Result<Counted<Stream>, String> {
+        // Its own timer too: it shares the time out among the addresses of the host.
+        let mut tcp = self.tcp.clone();
+        tcp.set_connect_timeout(Some(timeout));
+        let mut https = HttpsConnector::from((tcp, Arc::clone(&self.tls)));
+        let connecting = async {
+            std::future::poll_fn(|cx| https.poll_ready(cx)).await?;
+            https.call(uri).await
+        };
+        match tokio::time::timeout(timeout, connecting).await {
+            Ok(Ok(stream)) => Ok(Counted { stream, written: Arc::default() }),
+            Ok(Err(error)) => Err(reason(&*error)),
+            Err(_) => Err("timed out".to_owned()),
+        }
+    }
+}
+
+/// TLS by the system's own certificates, HTTP/1.1 only.
+///
+/// # Errors
+/// When the crypto library offers no usable protocol version.
+pub(super) fn tls() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        || ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let mut config = match builder()?.with_platform_verifier() {
+        Ok(verified) => verified.with_no_client_auth(),
+        Err(error) => {
+            // A machine without certificates can still call http URLs; each https URL fails by itself.
+            tracing::warn!(%error, "no https host can be verified: {error}");
+            builder()?.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The innermost cause of an error, on one line: the outer ones say "error sending request" and the like.
+pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
+    const LONGEST: usize = 200;
+    let mut cause = error;
+    loop {
+        let is_timeout =
+            cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        if is_timeout {
+            return "timed out".to_owned();
+        }
+        let Some(inner) = cause.source() else { break };
+        cause = inner;
+    }
+    cause.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
+}
+
+/// A stream that counts what it accepted: the one proof that nothing of a request was sent.
+pub(super) struct Counted<T> {
+    stream: T,
+    written: Arc<AtomicU64>,
+}
+
+impl<T> Counted<T> {
+    /// The counter: bytes accepted so far.
+    pub(super) fn written(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.written)
+    }
+
+    fn count(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(n)) = polled {
+            self.written.fetch_add(n as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl<T: Read + Unpin> Read for Counted<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<T: Write + Unpin> Write for Counted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.count(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.count(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
