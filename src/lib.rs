@@ -22,4 +22,5 @@ pub mod client;
 
 pub mod backoff;
 pub mod clock;
+pub mod config;
 pub mod secret;
