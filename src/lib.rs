@@ -23,4 +23,5 @@ pub mod client;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod logging;
 pub mod secret;
