@@ -11,6 +11,7 @@ mod memory;
 mod pick;
 mod row;
 
+pub mod console;
 pub mod sqlite;
 
 use std::future::Future;
