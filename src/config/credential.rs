@@ -35,8 +35,10 @@ fn reference(value: &Value) -> Result<Reference, String> {
     match kind.as_str() {
         "env" if is_variable(place) => Ok(Reference::Env(place.clone())),
         "env" => Err("env must be the name of a variable, made of A to Z, a to z, 0 to 9 and _".to_owned()),
-        "file" if !place.is_empty() && !place.contains('\0') => Ok(Reference::File(PathBuf::from(place))),
-        "file" => Err("file must be a path".to_owned()),
+        "file" if place.starts_with('/') && !place.contains('\0') => {
+            Ok(Reference::File(PathBuf::from(place)))
+        }
+        "file" => Err("file must be an absolute path".to_owned()),
         "credential" if is_credential(place) => Ok(Reference::Credential(place.clone())),
         "credential" => {
             Err("credential must be a plain name: 1 to 64 of A to Z, a to z, 0 to 9, _, . and -".to_owned())

@@ -442,6 +442,7 @@ fn a_secret_in_the_wrong_place_is_refused_and_not_repeated() {
         "{ env = '' }",
         "{ env = 'A', file = 'hunter2' }",
         "{ file = '' }",
+        "{ file = 'hunter2' }",
         "{ credential = '../hunter2' }",
         "{ credential = '..' }",
         "{ credential = '' }",
@@ -461,6 +462,9 @@ fn a_secret_in_the_wrong_place_is_refused_and_not_repeated() {
 fn a_text_that_is_no_toml_says_where_without_showing_the_line() {
     for text in [
         "[credentials.c]\ntoken = \"hunter2\n",
+        "token = \"\"\"\nhunter2\nhunter2\n",
+        "token = ['hunter2',\n'hunter2'\n",
+        "token = 1\rhunter2\n",
         "[credentials.c]\ntoken = hunter2\n",
         "a = 'hunter2' 'hunter2'\n",
         "[credentials.c]\ntoken = 'hunter2'\ntoken = 'hunter2'\n",
