@@ -1,3 +1,44 @@
-//! The process edge.
+//! The process edge: arguments in, exit code out.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::failure::Failure;
+use crate::cli::{Cli, Verb};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = runtime(&cli).and_then(|runtime| runtime.block_on(execute(cli)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Threads for the daemon only; the other verbs wait for one connection.
+fn runtime(cli: &Cli) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = match cli.verb {
+        Verb::Run => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.enable_all().build().map_err(|error| Failure::new(1, format!("cannot start: {error}")))
+}
+
+async fn execute(cli: Cli) -> Result<(), Failure> {
+    let file = cli.config.as_deref();
+    match cli.verb {
+        Verb::Run => cli::run::run(file).await,
+        Verb::Migrate(verb) => cli::migrate::run(file, &verb).await,
+        Verb::Check(verb) => cli::check::run(file, &verb).await,
+        Verb::Submit(verb) => cli::submit::run(file, verb).await,
+        Verb::List(verb) => cli::list::run(file, verb).await,
+        Verb::Show(verb) => cli::show::run(file, &verb).await,
+        Verb::Wait(verb) => cli::wait::run(file, &verb).await,
+    }
+}

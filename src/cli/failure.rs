@@ -1,0 +1,85 @@
+//! How a verb fails: an exit code and one line a problem.
+
+use std::error::Error;
+use std::io::Write;
+
+use triggerd::queue::{self, console};
+use triggerd::{config, daemon, logging};
+
+/// A request did not end well, or was refused.
+pub(crate) const NOT_WELL: u8 = 1;
+/// The command line makes no sense.
+pub(crate) const USAGE: u8 = 2;
+/// The configuration cannot be used.
+pub(crate) const CONFIGURATION: u8 = 78;
+
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    /// Nothing is printed if it is empty: then it has been said already.
+    pub(crate) lines: Vec<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: u8, line: impl Into<String>) -> Self {
+        Self { code, lines: vec![line.into()] }
+    }
+
+    pub(crate) const fn silent(code: u8) -> Self {
+        Self { code, lines: Vec::new() }
+    }
+
+    /// To standard error. There is nobody left to tell if that fails.
+    pub(crate) fn print(&self) {
+        let mut stderr = std::io::stderr().lock();
+        for line in self.lines.iter().flat_map(|line| line.lines()) {
+            let _ = writeln!(stderr, "triggerd: {}", super::print::plain(line));
+        }
+    }
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Self { code: error.exit_code(), lines: error.problems().to_vec() }
+    }
+}
+
+impl From<console::Error> for Failure {
+    fn from(error: console::Error) -> Self {
+        Self::new(error.exit_code(), chain(&error))
+    }
+}
+
+impl From<queue::Error> for Failure {
+    fn from(error: queue::Error) -> Self {
+        let code = match error {
+            queue::Error::Corrupt(_) | queue::Error::Newer { .. } => 65,
+            queue::Error::Unavailable { .. } => 69,
+            queue::Error::Locked(_) => 75,
+        };
+        Self::new(code, chain(&error))
+    }
+}
+
+impl From<daemon::Error> for Failure {
+    fn from(error: daemon::Error) -> Self {
+        Self::new(error.exit_code(), chain(&error))
+    }
+}
+
+impl From<logging::Error> for Failure {
+    fn from(error: logging::Error) -> Self {
+        Self::new(CONFIGURATION, chain(&error))
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,45 @@
+//! `triggerd migrate`: the database is made or upgraded, and knows the configured triggers.
+
+use std::path::Path;
+
+use serde::Serialize;
+use triggerd::config;
+use triggerd::queue::sqlite;
+
+use super::failure::Failure;
+use super::print;
+
+#[derive(Serialize)]
+struct Done {
+    path: String,
+    from_version: i64,
+    to_version: i64,
+    backup: Option<String>,
+    triggers: usize,
+}
+
+pub(crate) async fn run(file: Option<&Path>, verb: &super::Migrate) -> Result<(), Failure> {
+    let config = config::load(file)?;
+    let migrated = sqlite::migrate(&config.database, &config.triggers).await?;
+    let done = Done {
+        path: config.database.path.display().to_string(),
+        from_version: migrated.from,
+        to_version: migrated.to,
+        backup: migrated.backup.map(|backup| backup.display().to_string()),
+        triggers: config.triggers.len(),
+    };
+    if verb.json {
+        return print::out(print::json(&done)?);
+    }
+    let version = done.to_version;
+    let what = match done.from_version {
+        0 => format!("created, schema version {version}"),
+        from if from == version => format!("schema version {version} already"),
+        from => format!("upgraded from schema version {from} to {version}"),
+    };
+    let mut text = format!("{}: {what}; triggers registered: {}\n", print::plain(&done.path), done.triggers);
+    if let Some(backup) = &done.backup {
+        text.push_str(&format!("the database as it was: {}\n", print::plain(backup)));
+    }
+    print::out(text)
+}

@@ -1,0 +1,152 @@
+//! The command line: what may be typed, and nothing else. What each verb does is in the file of its name.
+
+pub(crate) mod check;
+pub(crate) mod failure;
+pub(crate) mod list;
+pub(crate) mod migrate;
+pub(crate) mod print;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod submit;
+pub(crate) mod wait;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use triggerd::clock::UnixMillis;
+use triggerd::request::CallMode;
+
+/// Fires HTTP triggers for rows of a SQLite table, follows the remote jobs to their end, and writes the outcome back.
+///
+/// Exit codes: 0 done; 1 a request did not end well or was refused; 2 usage; 65 the database is damaged or from a newer
+/// version; 69 the database cannot be used; 75 another daemon holds it; 78 configuration.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// The configuration; else $TRIGGERD_CONFIG, ./triggerd.toml, /etc/triggerd/triggerd.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the daemon, in the foreground
+    Run,
+    /// Create or upgrade the database, and register the configured triggers
+    Migrate(Migrate),
+    /// Check the configuration, its credentials and the database; list every problem
+    Check(Check),
+    /// Insert a request and print its id
+    Submit(Submit),
+    /// List requests, the newest first
+    List(List),
+    /// Show all there is to know of one request
+    Show(Show),
+    /// Wait until requests have ended; succeed only if all did well
+    Wait(Wait),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Migrate {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// Print one JSON object a finding
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Submit {
+    /// The name of a configured trigger
+    #[arg(value_name = "TRIGGER")]
+    pub(crate) trigger: String,
+    /// An argument: K=V is a string, K:=V any JSON value (count:=3, list:='[1,2]')
+    #[arg(long = "arg", value_name = "K=V", value_parser = submit::argument)]
+    pub(crate) arguments: Vec<submit::Argument>,
+    /// All arguments as one JSON object: its text, @FILE, or - for standard input
+    #[arg(long, value_name = "TEXT|@FILE|-")]
+    pub(crate) json_args: Option<String>,
+    /// AsyncRequestReply, FireAndForget or LongPolling, instead of the trigger's
+    #[arg(long, value_name = "MODE")]
+    pub(crate) call_mode: Option<CallMode>,
+    /// Not before this time: 2026-01-31T08:00:00Z, or "2026-01-31 08:00" in local time
+    #[arg(long, value_name = "TIME", value_parser = submit::instant)]
+    pub(crate) at: Option<UnixMillis>,
+    /// Not before this long from now: 30s, 10m, 24h
+    #[arg(long = "in", value_name = "DURATION", value_parser = triggerd::config::units::duration, conflicts_with = "at")]
+    pub(crate) wait_first: Option<Duration>,
+    /// -100 to 100; higher runs first
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-100..=100))]
+    pub(crate) priority: Option<i64>,
+    /// Refuse if an unfinished request of this trigger has the same key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) unique_key: Option<String>,
+    /// Give up if it has not ended this long from now: 30s, 10m, 24h
+    #[arg(long, value_name = "DURATION", value_parser = triggerd::config::units::duration)]
+    pub(crate) deadline: Option<Duration>,
+    /// Follow it to its end and print its output (the id goes to standard error)
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The spellings of `requests.state`.
+const STATES: [&str; 11] = [
+    "pending",
+    "triggering",
+    "polling",
+    "collecting",
+    "succeeded",
+    "dispatched",
+    "failed",
+    "rejected",
+    "expired",
+    "cancelled",
+    "uncertain",
+];
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Only those in this state
+    #[arg(long, value_name = "STATE", value_parser = STATES)]
+    pub(crate) state: Option<String>,
+    /// Only those of this trigger
+    #[arg(long, value_name = "NAME")]
+    pub(crate) trigger: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// The request's number
+    #[arg(value_name = "ID")]
+    pub(crate) id: i64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Wait {
+    /// The requests' numbers
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<i64>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
