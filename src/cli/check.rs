@@ -48,6 +48,12 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Check) -> Result<(), 
                         Kind::Note,
                         format!("no database at {path} yet: `triggerd migrate` or the daemon makes it"),
                     );
+                    // A relative path has an empty parent, which is here.
+                    let folder =
+                        config.database.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                        add(Kind::Warning, format!("database.url: there is no folder {}", folder.display()));
+                    }
                 }
                 Err(error) => {
                     let failure = Failure::from(error);

@@ -73,12 +73,15 @@ impl From<logging::Error> for Failure {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line. Some libraries repeat a cause in their own words; we do not.
 fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        line = format!("{line}: {error}");
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
         cause = error.source();
     }
     line

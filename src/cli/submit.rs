@@ -123,11 +123,10 @@ fn read(source: &str) -> Result<String, Failure> {
 
 /// An instant with its zone, or a local time.
 pub(crate) fn instant(text: &str) -> Result<UnixMillis, String> {
-    let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
-    instant_in(text, &zone)
+    instant_in(text, TimeZone::try_system().ok().as_ref())
 }
 
-fn instant_in(text: &str, zone: &TimeZone) -> Result<UnixMillis, String> {
+fn instant_in(text: &str, zone: Option<&TimeZone>) -> Result<UnixMillis, String> {
     const RULE: &str = "must be a time such as 2026-01-31T08:00:00Z, or \"2026-01-31 08:00\" in local time";
     if let Ok(instant) = text.parse::<jiff::Timestamp>() {
         return Ok(UnixMillis(instant.as_millisecond()));
@@ -137,6 +136,8 @@ fn instant_in(text: &str, zone: &TimeZone) -> Result<UnixMillis, String> {
         return Err(RULE.to_owned());
     }
     let local = text.parse::<jiff::civil::DateTime>().map_err(|_| RULE.to_owned())?;
+    let zone =
+        zone.ok_or("has no offset, and the local time zone is not known: see TZ and /etc/localtime")?;
     // Twice a year a local time does not exist, or exists twice: better asked than guessed.
     let instant = zone
         .to_ambiguous_zoned(local)
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn a_time_has_a_zone_or_is_local() {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        let utc = |text: &str| instant_in(text, &zone).map(|at| at.0);
+        let utc = |text: &str| instant_in(text, Some(&zone)).map(|at| at.0);
         assert_eq!(utc("2026-01-31T08:00:00Z"), Ok(1_769_846_400_000));
         assert_eq!(utc("2026-01-31T08:00:00+01:00"), Ok(1_769_842_800_000));
         for local in ["2026-01-31 08:00", "2026-01-31T08:00", "2026-01-31 08:00:00"] {
@@ -204,6 +205,8 @@ mod tests {
         assert!(utc("2026-03-29 02:30").unwrap_err().starts_with("does not exist"));
         assert!(utc("2026-10-25 02:30").unwrap_err().starts_with("does not exist, or exists twice"));
         assert_eq!(utc("2026-10-25T02:30:00+01:00"), Ok(1_792_891_800_000));
+        assert!(instant_in("2026-01-31 08:00", None).unwrap_err().contains("time zone is not known"));
+        assert!(instant_in("2026-01-31T08:00:00Z", None).is_ok());
         for bad in ["", "tomorrow", "2026-01-31", "08:00", "1769846400000", "2026-02-30 08:00"] {
             assert!(utc(bad).is_err(), "{bad}");
         }

@@ -208,6 +208,11 @@ fn a_database_that_is_not_there_is_69_and_one_that_is_not_ours_65() {
     assert_eq!(code(&check), 0, "a daemon would make it");
     assert!(String::from_utf8_lossy(&check.stdout).contains("no database at "), "{check:?}");
 
+    let mut elsewhere = place.command(&["check"]);
+    let elsewhere = elsewhere.env("TRIGGERD__DATABASE__URL", "sqlite:no/queue.db").output().unwrap();
+    let said = String::from_utf8_lossy(&elsewhere.stdout);
+    assert!(said.contains("warning: database.url: there is no folder no\n"), "{said}");
+
     let place = Place::migrated();
     place.sql("PRAGMA user_version = 999");
     for verb in [&["check"][..], &["submit", "t"], &["list"], &["show", "1"], &["wait", "1"]] {
@@ -387,6 +392,19 @@ fn wait_ends_when_all_have_ended_and_says_whether_well() {
     let states: Vec<Value> =
         lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["state"].take()).collect();
     assert_eq!(states, ["dispatched", "succeeded"]);
+}
+
+#[test]
+fn times_are_local() {
+    let place = Place::migrated();
+    let zoned = |zone: &str, arguments: &[&str]| place.command(arguments).env("TZ", zone).output().unwrap();
+    let berlin = "CET-1CEST,M3.5.0,M10.5.0/3";
+    assert_eq!(code(&zoned(berlin, &["submit", "t", "--at", "2030-07-31 08:00"])), 0);
+    let shown = |zone: &str| String::from_utf8(zoned(zone, &["show", "1"]).stdout).unwrap();
+    assert!(shown(berlin).contains("run_at            2030-07-31 08:00:00 CEST\n"));
+    assert!(shown("UTC").contains("run_at            2030-07-31 06:00:00 UTC\n"));
+    let unknown = zoned("Nowhere/Else", &["submit", "t", "--at", "2030-07-31 08:00"]);
+    assert_eq!(code(&unknown), 2, "no zone is guessed: {unknown:?}");
 }
 
 /// Starts `submit --wait`, plays the daemon once the request is there, and gives what came of it.
