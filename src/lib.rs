@@ -25,3 +25,6 @@ pub mod clock;
 pub mod config;
 pub mod logging;
 pub mod secret;
+pub mod shutdown;
+
+pub mod daemon;

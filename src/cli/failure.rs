@@ -52,12 +52,7 @@ impl From<console::Error> for Failure {
 
 impl From<queue::Error> for Failure {
     fn from(error: queue::Error) -> Self {
-        let code = match error {
-            queue::Error::Corrupt(_) | queue::Error::Newer { .. } => 65,
-            queue::Error::Unavailable { .. } => 69,
-            queue::Error::Locked(_) => 75,
-        };
-        Self::new(code, chain(&error))
+        Self::new(error.exit_code(), chain(&error))
     }
 }
 

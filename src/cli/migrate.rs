@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use serde::Serialize;
-use triggerd::config;
 use triggerd::queue::sqlite;
+use triggerd::{config, daemon};
 
 use super::failure::Failure;
 use super::print;
@@ -20,7 +20,8 @@ struct Done {
 
 pub(crate) async fn run(file: Option<&Path>, verb: &super::Migrate) -> Result<(), Failure> {
     let config = config::load(file)?;
-    let migrated = sqlite::migrate(&config.database, &config.triggers).await?;
+    let triggers: Vec<_> = config.triggers.values().cloned().collect();
+    let migrated = sqlite::migrate(&daemon::database_options(&config.database), &triggers).await?;
     let done = Done {
         path: config.database.path.display().to_string(),
         from_version: migrated.from,

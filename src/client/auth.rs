@@ -91,7 +91,8 @@ impl Keyring {
 
     /// See [`super::Client::outlook`].
     pub(super) fn outlook(&self, trigger: &Trigger, now: UnixMillis) -> Admission {
-        let own = self.triggers().get(&trigger.name).map_or(Admission::Open, |door| door.lock().gate.look(now));
+        let own =
+            self.triggers().get(&trigger.name).map_or(Admission::Open, |door| door.lock().gate.look(now));
         let shared = trigger.credential.as_ref().map_or(Admission::Open, |name| {
             self.credentials.get(name).map_or(
                 Admission::Shut { until: UnixMillis(i64::MAX), code: Code::CredentialUnavailable },

@@ -121,6 +121,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let until = flight.row.invocation.deadline_at.map_or(until, |deadline| deadline.min(until));
         self.flights.remove(&id);
         self.waiting.push(id, until.max(UnixMillis(now.0 + 1)));
+        self.waiting.park(id);
     }
 
     /// An exchange ended.

@@ -59,6 +59,19 @@ pub enum Error {
     Locked(String),
 }
 
+impl Error {
+    /// The exit code of a process that ends by it: data (65), unavailable (69), try later (75), as in sysexits.h.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Corrupt(_) | Self::Newer { .. } => 65,
+            Self::Unavailable { .. } => 69,
+            Self::Locked(_) => 75,
+            Self::Ended => 1,
+        }
+    }
+}
+
 /// One commit: all of it is stored, or nothing.
 #[derive(Debug, Default)]
 pub struct Batch {

@@ -129,13 +129,13 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Locks and opens a migrated database, and starts its writer.
+    /// Locks a database, creates or upgrades it, and starts its writer.
     ///
     /// # Errors
     /// [`Error::Locked`] when another daemon has it; the rest as their names say.
-    pub async fn open(options: Options) -> Result<Self, Error> {
+    pub async fn open(options: Options, triggers: &[Arc<Trigger>]) -> Result<Self, Error> {
         let lock = lock(&options.path)?;
-        schema::check(&options).await?;
+        schema::migrate_locked(&options, triggers).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(2)
             .idle_timeout(None)

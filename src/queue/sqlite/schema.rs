@@ -41,13 +41,20 @@ pub async fn migrate(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Mig
     migrate_locked(options, triggers).await
 }
 
-async fn migrate_locked(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
+pub(super) async fn migrate_locked(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
     refuse_remote_filesystem(options)?;
     let created = !options.path.exists();
     let connect = options.writing().create_if_missing(true).auto_vacuum(SqliteAutoVacuum::Incremental);
     let mut connection = SqliteConnection::connect_with(&connect)
         .await
         .map_err(|e| explain(&format!("open {}", options.path.display()), e))?;
+    let (text, library) =
+        library_version(&mut connection).await.map_err(|e| explain("read the SQLite version", e))?;
+    if library < OLDEST_LIBRARY {
+        return Err(Error::Corrupt(format!(
+            "SQLite {text} is linked, which can damage a database in WAL mode; 3.51.3 or later is needed"
+        )));
+    }
     let from = version(&mut connection).await?;
     let backup = if from > 0 && from < SCHEMA_VERSION {
         Some(backup(&mut connection, options, from).await?)
@@ -99,30 +106,6 @@ async fn version(connection: &mut SqliteConnection) -> Result<i64, Error> {
         return Err(Error::Newer { found: version, known: SCHEMA_VERSION });
     }
     Ok(version)
-}
-
-/// Makes sure that an existing file can be worked with as it is.
-pub(super) async fn check(options: &Options) -> Result<(), Error> {
-    let mut connection = SqliteConnection::connect_with(&options.writing())
-        .await
-        .map_err(|e| explain(&format!("open {}", options.path.display()), e))?;
-    let (text, library) =
-        library_version(&mut connection).await.map_err(|e| explain("read the SQLite version", e))?;
-    if library < OLDEST_LIBRARY {
-        return Err(Error::Corrupt(format!(
-            "SQLite {text} is linked, which can damage a database in WAL mode; 3.51.3 or later is needed"
-        )));
-    }
-    let version = version(&mut connection).await?;
-    connection.close().await.map_err(|e| explain("close the database", e))?;
-    if version == SCHEMA_VERSION {
-        Ok(())
-    } else {
-        Err(Error::Unavailable {
-            what: format!("use schema version {version}: run `triggerd migrate` first"),
-            source: None,
-        })
-    }
 }
 
 /// WAL needs shared memory that every user of the file sees: one host, no network filesystem.
