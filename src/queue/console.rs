@@ -9,13 +9,12 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow, SqliteValueRef};
 use sqlx::{Column, Connection, Decode, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 
+use super::sqlite::SCHEMA_VERSION;
 use crate::clock::UnixMillis;
 use crate::request::CallMode;
 
 /// "trgd", see the schema.
 const APPLICATION_ID: i64 = 0x7472_6764;
-/// The schema that the statements of the console are for.
-const USER_VERSION: i64 = 1;
 /// As long as a producer waits: the daemon's commits take milliseconds, a slow disk now and then a second.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -206,12 +205,12 @@ impl Console {
             _ if application != APPLICATION_ID => {
                 Err(Error::Unusable(format!("{path} is not a database of triggerd")))
             }
-            USER_VERSION => Ok(()),
-            _ if version > USER_VERSION => Err(Error::Unusable(format!(
-                "{path} has schema version {version}, newer than this program's {USER_VERSION}: use the newer triggerd"
+            SCHEMA_VERSION => Ok(()),
+            _ if version > SCHEMA_VERSION => Err(Error::Unusable(format!(
+                "{path} has schema version {version}, newer than this program's {SCHEMA_VERSION}: use the newer triggerd"
             ))),
             _ => Err(Error::Unusable(format!(
-                "{path} has schema version {version}, older than this program's {USER_VERSION}: run `triggerd migrate`"
+                "{path} has schema version {version}, older than this program's {SCHEMA_VERSION}: run `triggerd migrate`"
             ))),
         }
     }
