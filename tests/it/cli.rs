@@ -233,6 +233,16 @@ fn migrate_registers_the_triggers_and_says_what_it_did() {
 }
 
 #[test]
+fn migrate_leaves_a_database_that_a_daemon_holds_alone() {
+    let place = Place::migrated();
+    let lock = std::fs::File::create(place.path("queue.db.lock")).unwrap();
+    lock.lock().unwrap();
+    let output = place.triggerd(&["migrate"]);
+    assert_eq!(code(&output), 75, "{output:?}");
+    assert_eq!(place.said(&["submit", "t"]), "1\n", "producers do not mind it");
+}
+
+#[test]
 fn submit_prints_the_id_and_show_what_was_stored() {
     let place = Place::migrated();
     assert_eq!(place.said(&["submit", "t"]), "1\n");
