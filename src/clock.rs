@@ -53,7 +53,10 @@ impl Clock for SystemClock {
 
     async fn sleep_until(&self, at: UnixMillis) {
         let wait = at.since(self.now());
-        if !wait.is_zero() {
+        if wait.is_zero() {
+            // Also then others get their turn: a caller whose time is always over must not starve them.
+            tokio::task::yield_now().await;
+        } else {
             tokio::time::sleep(wait.min(LONGEST_SLEEP)).await;
         }
     }

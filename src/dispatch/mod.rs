@@ -371,21 +371,29 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         Ok(())
     }
 
-    /// The next time that something must be looked at although nothing happens.
+    /// The next time that something must be looked at although nothing happens. What is under way already, or cannot
+    /// be done now, sets no time: its end does.
     fn wake_at(&self) -> UnixMillis {
-        let mut at = self.sign_at;
-        if let Some((_, until)) = self.pause {
-            at = at.min(until);
+        const FAR: UnixMillis = UnixMillis(i64::MAX);
+        let mut times = [self.stopping, None, None, None, None, None];
+        let stopping = self.stopping.is_some();
+        if self.committing.is_none() {
+            times[1] = self.waiting.store_at();
+            times[2] = Some(self.sign_at).filter(|_| self.ready);
+            if !stopping {
+                times[3] = self.intake.wake_at();
+                times[4] = Some(self.peek_at).filter(|_| self.peeking.is_none());
+            }
         }
-        if let Some(grace) = self.stopping {
-            return at.min(grace);
+        if self.loading.is_none() && !stopping && self.lanes.asks_queued() < READ_AHEAD {
+            times[5] = self.waiting.next();
         }
-        let free = self.loading.is_none() && self.lanes.asks_queued() < READ_AHEAD;
-        let due = if free { self.waiting.next() } else { None };
-        let paused = self.pause.map(|(_, until)| until);
-        // While the table cannot be used, what waits for it must not make a spin.
-        let table = [self.intake.wake_at(), self.waiting.store_at(), Some(self.peek_at), due];
-        table.into_iter().flatten().map(|t| paused.map_or(t, |p| t.max(p))).fold(at, UnixMillis::min)
+        // While the table cannot be used, what waits for it waits for the next try.
+        let table = |at: UnixMillis| self.pause.map_or(at, |(_, until)| at.max(until));
+        let first = times[1..].iter().flatten().map(|at| table(*at)).min().unwrap_or(FAR);
+        let retry = self.pause.map_or(FAR, |(_, until)| until);
+        let retry = if self.committing.is_none() { retry } else { FAR };
+        first.min(retry).min(times[0].unwrap_or(FAR))
     }
 
     async fn reload(&mut self, settings: Settings) -> Result<(), Error> {
