@@ -79,7 +79,7 @@ pub(super) fn interrupted(mut turn: Turn, cx: &Context<'_>) -> Step {
         status_uri: None,
         trouble: Some(trouble.clone()),
     });
-    ambiguous(turn, trouble, cx)
+    ambiguous(turn, trouble, None, cx)
 }
 
 /// The firing brought no answer.
@@ -94,7 +94,7 @@ pub(super) fn broke(mut turn: Turn, broke: &Break, cx: &Context<'_>) -> Step {
         }
         Break::MaybeSent { .. } => {
             turn.attempt = Some(attempt(AttemptOutcome::Ambiguous, None, None, Some(&trouble), cx));
-            ambiguous(turn, trouble, cx)
+            ambiguous(turn, trouble, None, cx)
         }
     }
 }
@@ -208,7 +208,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             let message = format!("the trigger answered {status}: a remote job may have been started");
             let trouble = Trouble::new(code, message);
             end(AttemptOutcome::Ambiguous, None, Some(&trouble));
-            ambiguous(turn, trouble, cx)
+            ambiguous(turn, trouble, reply.retry_after, cx)
         }
     }
 }
@@ -252,14 +252,14 @@ fn not_started(
 }
 
 /// It may have started a remote job: only a repeatable trigger may be fired again.
-fn ambiguous(mut turn: Turn, trouble: Trouble, cx: &Context<'_>) -> Step {
+fn ambiguous(mut turn: Turn, trouble: Trouble, retry_after: Option<Duration>, cx: &Context<'_>) -> Step {
     turn.next.memory.doubt = Some(trouble.code);
     turn.next.memory.repeats += 1;
     let may_repeat = cx.trigger.repeatable && turn.next.memory.repeats < cx.trigger.retry.max_attempts;
     if !may_repeat || ended_before_start(&turn, cx).is_some() {
         return turn.finish(Outcome::Uncertain, Some(trouble), "a remote job may have been started");
     }
-    fire_again(turn, trouble, None, cx)
+    fire_again(turn, trouble, retry_after, cx)
 }
 
 fn fire_again(mut turn: Turn, trouble: Trouble, retry_after: Option<Duration>, cx: &Context<'_>) -> Step {
