@@ -131,16 +131,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
     if matches!(meaning, Polled::Final(_)) && reply.body.end == BodyEnd::Broken {
         meaning = Polled::Again(Code::OutputUnreadable);
     }
-    let kind = match meaning {
-        Polled::Gone(_) => Some(RunKind::Lost),
-        Polled::FaultIfRepeated => Some(RunKind::Fault),
-        Polled::LostIfRepeated => Some(RunKind::Unreadable),
-        _ => None,
-    };
-    let run = kind.map(|kind| match turn.next.memory.run {
-        Some(run) if run.kind == kind => Run { count: run.count.saturating_add(1), ..run },
-        _ => Run { kind, count: 1, since: cx.now },
-    });
+    let run = run_of(&meaning, turn.next.memory.run, cx.now);
     turn.next.memory.run = run;
     let run = run.unwrap_or(Run { kind: RunKind::Lost, count: 0, since: cx.now });
     let status = reply.status;
@@ -208,6 +199,22 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             turn.finish(Outcome::Uncertain, Some(trouble), "nothing to follow")
         }
     }
+}
+
+/// The unbroken run of bad answers that this one belongs to. A redirect does not answer the question, so it neither
+/// breaks a run nor counts in one: else a URI that leads to a 404 each time would be asked without end.
+fn run_of(meaning: &Polled, before: Option<Run>, now: UnixMillis) -> Option<Run> {
+    let kind = match meaning {
+        Polled::Hop { .. } => return before,
+        Polled::Gone(_) => RunKind::Lost,
+        Polled::FaultIfRepeated => RunKind::Fault,
+        Polled::LostIfRepeated => RunKind::Unreadable,
+        _ => return None,
+    };
+    Some(match before {
+        Some(run) if run.kind == kind => Run { count: run.count.saturating_add(1), ..run },
+        _ => Run { kind, count: 1, since: now },
+    })
 }
 
 const fn whose(collecting: bool) -> &'static str {
