@@ -87,11 +87,11 @@ fn ask_url(mut turn: Turn, url: Url, at: UnixMillis, cx: &Context<'_>, reason: &
                 url.origin().ascii_serialization()
             ),
         );
-        turn.next.trouble = Some(trouble.clone());
+        turn.next.trouble = Some(trouble);
         let held_until = turn.next.deadline_at.filter(|at| *at > cx.now);
         return match held_until {
             Some(deadline) => turn.into_step(Action::Snooze(deadline), "its origin is not allowed"),
-            None => give_up(turn, trouble),
+            None => end_at_deadline(turn),
         };
     }
     if at <= cx.now {
@@ -183,8 +183,10 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
         Polled::Final(Final::Fault) => turn.fault(reply, cx),
         Polled::Final(Final::Output | Final::Dispatched { .. }) => turn.succeed(reply, cx),
         Polled::FaultIfRepeated if run.count >= BELIEVED => turn.fault(reply, cx),
-        Polled::LostIfRepeated if run.count >= BELIEVED => give_up(turn, bad(Code::StatusLost)),
-        Polled::Gone(code) if cx.now.since(run.since) >= cx.trigger.lost_grace => give_up(turn, bad(code)),
+        Polled::LostIfRepeated if run.count >= BELIEVED => lose_sight(turn, bad(Code::StatusLost)),
+        Polled::Gone(code) if cx.now.since(run.since) >= cx.trigger.lost_grace => {
+            lose_sight(turn, bad(code))
+        }
         Polled::Gone(code) => {
             let until = run.since.plus(cx.trigger.lost_grace);
             again_by(turn, bad(code), reply.retry_after, Some(until), cx)
@@ -272,7 +274,11 @@ fn wait(
 fn end_at_deadline(mut turn: Turn) -> Step {
     match turn.next.trouble.take() {
         None => expire(turn),
-        Some(trouble) => give_up(turn, trouble),
+        // The doubt of the round names the end, as it does for every end by the deadline.
+        Some(trouble) if turn.next.memory.doubt.is_some() => {
+            turn.finish(Outcome::Expired, Some(trouble), "the deadline passed")
+        }
+        Some(trouble) => lose_sight(turn, trouble),
     }
 }
 
@@ -285,15 +291,6 @@ fn expire(turn: Turn) -> Step {
 }
 
 /// How the job ended cannot be learned any more.
-fn give_up(mut turn: Turn, trouble: Trouble) -> Step {
-    if let Some(doubt) = turn.next.memory.doubt {
-        let message = format!("{}; an earlier firing of this round was ambiguous too", trouble.message);
-        return turn.finish(
-            Outcome::Uncertain,
-            Some(Trouble::new(doubt, message)),
-            "lost sight of the remote job",
-        );
-    }
-    turn.next.memory.run = None;
+fn lose_sight(turn: Turn, trouble: Trouble) -> Step {
     turn.finish(Outcome::Uncertain, Some(trouble), "lost sight of the remote job")
 }
