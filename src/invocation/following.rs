@@ -47,8 +47,8 @@ pub(super) fn accepted(
         return expire(turn);
     }
     let at = match (asked_wait(retry_after, cx), mode) {
+        (_, CallMode::LongPolling) => next_leg(retry_after, cx),
         (Some(wait), _) => cx.now.plus(wait),
-        (None, CallMode::LongPolling) => cx.asked_at.plus(LEG_FLOOR),
         (None, _) => cx.now.plus(lengthened(cx.trigger.poll.delay(0), SPREAD, cx.chance)),
     };
     ask(turn, at, cx, "accepted")
@@ -88,20 +88,27 @@ fn ask_url(mut turn: Turn, url: Url, at: UnixMillis, cx: &Context<'_>, reason: &
             ),
         );
         turn.next.trouble = Some(trouble);
-        let held_until = turn.next.deadline_at.filter(|at| *at > cx.now);
-        return match held_until {
-            Some(deadline) => turn.into_step(Action::Snooze(deadline), "its origin is not allowed"),
-            None => end_at_deadline(turn),
-        };
+        if turn.next.is_late(cx.now) {
+            return end_at_deadline(turn);
+        }
+        let until = turn.next.deadline_at.unwrap_or_else(|| cx.now.plus(cx.trigger.poll.max));
+        return turn.into_step(Action::Snooze(until), "its origin is not allowed");
     }
+    let at = turn.next.deadline_at.map_or(at, |deadline| at.min(deadline));
     if at <= cx.now {
         let held = turn.next.is_held();
         let credential =
             cx.trigger.credential_on_status || turn.next.effective_mode != Some(CallMode::LongPolling);
         return turn.into_step(Action::Call(Call::Ask { url, held, credential }), reason);
     }
-    let until = turn.next.deadline_at.map_or(at, |deadline| at.min(deadline));
-    turn.into_step(Action::Snooze(until), reason)
+    turn.into_step(Action::Snooze(at), reason)
+}
+
+/// When the next blocking leg begins: at once, above the floor, unless the far end asked for a wait.
+fn next_leg(retry_after: Option<Duration>, cx: &Context<'_>) -> UnixMillis {
+    // The wall clock may have stepped back since the exchange began.
+    let floor = cx.asked_at.min(cx.now).plus(LEG_FLOOR);
+    asked_wait(retry_after, cx).map_or(floor, |wait| cx.now.plus(wait).max(floor))
 }
 
 /// The poll brought no answer.
@@ -154,9 +161,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             if turn.next.is_late(cx.now) {
                 return expire(turn);
             }
-            let at = asked_wait(reply.retry_after, cx)
-                .map_or_else(|| cx.asked_at.plus(LEG_FLOOR), |wait| cx.now.plus(wait));
-            ask(turn, at, cx, "not ended")
+            ask(turn, next_leg(reply.retry_after, cx), cx, "not ended")
         }
         Polled::Ended(output_uri) => {
             turn.next.trouble = None;
