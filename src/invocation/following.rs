@@ -21,6 +21,8 @@ const BELIEVED: u32 = 3;
 /// A blocking leg begins no sooner than this after the one before: a far end that answers 303 at once must not be
 /// asked in a spin.
 const LEG_FLOOR: Duration = Duration::from_millis(100);
+/// The columns know no shorter time; a wait of nothing would be a spin.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Polls drift apart by at most this share of their interval. Little, because each wait adds to how late the end is
 /// seen; the times of acceptance spread them already.
 const SPREAD: f64 = 0.01;
@@ -38,7 +40,7 @@ pub(super) fn accepted(
     turn.next.status_uri = Some(status_uri.clone());
     turn.next.phase = Phase::Polling(status_uri);
     turn.next.trouble = None;
-    turn.next.memory.asked = 0;
+    turn.next.memory.waits = 0;
     turn.next.memory.run = None;
     if turn.next.cancel_requested {
         return turn.cancel();
@@ -46,12 +48,10 @@ pub(super) fn accepted(
     if turn.next.is_late(cx.now) {
         return expire(turn);
     }
-    let at = match (asked_wait(retry_after, cx), mode) {
-        (_, CallMode::LongPolling) => next_leg(retry_after, cx),
-        (Some(wait), _) => cx.now.plus(wait),
-        (None, _) => cx.now.plus(lengthened(cx.trigger.poll.delay(0), SPREAD, cx.chance)),
-    };
-    ask(turn, at, cx, "accepted")
+    match mode {
+        CallMode::LongPolling => ask(turn, next_leg(retry_after, cx), cx, "accepted"),
+        _ => wait(turn, retry_after, None, cx, "accepted"),
+    }
 }
 
 /// Its time has come. Also after the deadline: one last look may find the job ended.
@@ -155,7 +155,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
         }
         Polled::NextLeg(new) => {
             turn.next.trouble = None;
-            turn.next.memory.asked = 0;
+            turn.next.memory.waits = 0;
             turn.next.status_uri = Some(new.clone());
             turn.next.phase = Phase::Polling(new);
             if turn.next.is_late(cx.now) {
@@ -165,7 +165,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
         }
         Polled::Ended(output_uri) => {
             turn.next.trouble = None;
-            turn.next.memory.asked = 0;
+            turn.next.memory.waits = 0;
             turn.next.phase = Phase::Collecting(output_uri);
             let at = asked_wait(reply.retry_after, cx).map_or(cx.now, |wait| cx.now.plus(wait));
             ask(turn, at, cx, "the remote job ended")
@@ -267,12 +267,15 @@ fn wait(
     cx: &Context<'_>,
     reason: &'static str,
 ) -> Step {
-    turn.next.memory.asked = turn.next.memory.asked.saturating_add(1);
-    let wait = asked_wait(retry_after, cx)
-        .unwrap_or_else(|| lengthened(cx.trigger.poll.delay(turn.next.memory.asked), SPREAD, cx.chance));
-    let at = cx.now.plus(wait);
-    let at = by.map_or(at, |by| at.min(by)).max(UnixMillis(cx.now.0 + 1));
-    ask(turn, at, cx, reason)
+    let nth = turn.next.memory.waits;
+    turn.next.memory.waits = nth.saturating_add(1);
+    let at = if let Some(wait) = asked_wait(retry_after, cx) {
+        cx.now.plus(wait)
+    } else {
+        let at = cx.now.plus(lengthened(cx.trigger.poll.delay(nth), SPREAD, cx.chance));
+        by.map_or(at, |by| at.min(by))
+    };
+    ask(turn, at.max(cx.now.plus(SHORTEST_WAIT)), cx, reason)
 }
 
 /// At the deadline: what the last poll said decides whether the truth is known.

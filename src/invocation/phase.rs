@@ -211,9 +211,10 @@ pub struct Memory {
     /// Set by the first ambiguous firing of the round: a remote job may exist that nobody follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<Code>,
-    /// Times asked since this URI became the one to ask: the exponent of the growing interval.
+    /// Waits between polls since the round went over to the output URI or to the next blocking leg, else since it was
+    /// accepted: the exponent of the growing interval.
     #[serde(skip_serializing_if = "is_zero")]
-    pub asked: u32,
+    pub waits: u32,
     /// The unbroken run of equal bad answers that the last poll belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
@@ -364,7 +365,7 @@ mod tests {
             refusals: 2,
             repeats: 1,
             doubt: Some(Code::GatewayError),
-            asked: 7,
+            waits: 7,
             run: Some(Run { kind: RunKind::Lost, count: 3, since: UnixMillis(9) }),
         };
         let text = serde_json::to_string(&full).unwrap();
