@@ -4,6 +4,7 @@ use url::Url;
 
 use super::phase::{Code, Invocation, Trouble};
 use crate::clock::UnixMillis;
+use crate::request::CallMode;
 
 /// What one event makes of an invocation, and what to do next. `next` is committed before `action` is begun.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,11 +126,11 @@ pub struct Illegal {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fired {
     /// A remote job was accepted; ask here, by the rules of this mode.
-    Accepted { mode: crate::request::CallMode, status_uri: Url, warning: Option<&'static str> },
+    Accepted { mode: CallMode, status_uri: Url, warning: Option<&'static str> },
     /// The answer is the end of it.
     Final(Final),
-    /// Accepted, but how it goes on is not to be known: `uncertain` at once.
-    Lost { code: Code, location: Option<Url>, keep_body: bool },
+    /// Accepted, but there is nothing to follow: `uncertain` at once. `mode`: whose rules a person may follow it by.
+    Lost { mode: CallMode, code: Code, location: Option<Url> },
     /// The remote job faulted in a way that may be fired again if the trigger says so.
     Fault,
     /// Surely not started.

@@ -3,7 +3,7 @@
 //! The opposite of long polling, where 200 is the end and 303 is not: the two share no helper that says which.
 
 use super::action::{Final, Fired, Polled};
-use super::common::{fired_elsewhere, hop, poll_trouble};
+use super::common::{accepted, fired_elsewhere, hop, poll_trouble};
 use super::event::Reply;
 use super::location;
 use super::phase::Code;
@@ -13,18 +13,17 @@ use crate::trigger::Trigger;
 /// What an answer to the firing means.
 pub(super) fn fired(reply: &Reply, trigger: &Trigger) -> Fired {
     match reply.status {
-        202 | 303 => match location(reply) {
-            Some(status_uri) if reply.status == 202 => {
-                Fired::Accepted { mode: CallMode::AsyncRequestReply, status_uri, warning: None }
-            }
-            Some(status_uri) => Fired::Accepted {
-                mode: CallMode::LongPolling,
-                status_uri,
-                warning: Some("the trigger answered 303 as in LongPolling, not 202: followed by those rules"),
-            },
-            None => Fired::Lost { code: Code::MissingLocation, location: None, keep_body: true },
+        202 => accepted(reply, CallMode::AsyncRequestReply, None),
+        303 => accepted(
+            reply,
+            CallMode::LongPolling,
+            Some("the trigger answered 303 as in LongPolling, not 202: followed by those rules"),
+        ),
+        200..=299 => Fired::Lost {
+            mode: CallMode::AsyncRequestReply,
+            code: Code::CallModeMismatch,
+            location: location(reply),
         },
-        200..=299 => Fired::Lost { code: Code::CallModeMismatch, location: location(reply), keep_body: true },
         status if trigger.not_started.contains(&status) => Fired::NotStarted,
         408 | 503 if reply.retry_after.is_some() => Fired::NotStarted,
         409 => Fired::NotStarted,

@@ -4,6 +4,7 @@ use super::action::{Fired, Polled};
 use super::event::Reply;
 use super::location;
 use super::phase::Code;
+use crate::request::CallMode;
 
 /// What a status means to a firing in every mode; `None` where the modes differ.
 pub(super) fn fired_elsewhere(status: u16) -> Option<Fired> {
@@ -17,6 +18,14 @@ pub(super) fn fired_elsewhere(status: u16) -> Option<Fired> {
         500..=599 => Fired::Ambiguous(Code::GatewayError),
         _ => Fired::Ambiguous(Code::ConnectionLost),
     })
+}
+
+/// An answer that names the status URI to follow by the rules of `mode`, or should.
+pub(super) fn accepted(reply: &Reply, mode: CallMode, warning: Option<&'static str>) -> Fired {
+    match location(reply) {
+        Some(status_uri) => Fired::Accepted { mode, status_uri, warning },
+        None => Fired::Lost { mode, code: Code::MissingLocation, location: None },
+    }
 }
 
 /// 301, 307, 308: the same question elsewhere; the first and the last for good.

@@ -164,7 +164,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             turn.next.accepted_at = Some(cx.now);
             turn.fault(reply, cx)
         }
-        Fired::Lost { code, location, keep_body } => {
+        Fired::Lost { mode, code, location } => {
             let message = match code {
                 Code::MissingLocation => {
                     format!("the trigger answered {status} without a Location to follow")
@@ -176,10 +176,9 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             let trouble = Trouble::new(code, message);
             end(AttemptOutcome::Accepted, location.as_ref(), Some(&trouble));
             turn.next.status_uri = location;
+            turn.next.effective_mode = Some(mode);
             turn.next.accepted_at = Some(cx.now);
-            if keep_body {
-                turn.keep(reply.body, reply.content_type);
-            }
+            turn.keep(reply.body, reply.content_type);
             turn.finish(Outcome::Uncertain, Some(trouble), "accepted, with nothing to follow")
         }
         Fired::NotStarted => {

@@ -1,7 +1,7 @@
 //! `LongPolling`: a call that blocks; 200 is the output, 303 leads to the next blocking call.
 
 use super::action::{Final, Fired, Polled};
-use super::common::{fired_elsewhere, hop, poll_trouble};
+use super::common::{accepted, fired_elsewhere, hop, poll_trouble};
 use super::event::Reply;
 use super::location;
 use super::phase::Code;
@@ -11,15 +11,12 @@ use crate::trigger::Trigger;
 /// What an answer to the firing means.
 pub(super) fn fired(reply: &Reply, trigger: &Trigger) -> Fired {
     match reply.status {
-        202 | 302 | 303 => match location(reply) {
-            Some(status_uri) if reply.status == 202 => Fired::Accepted {
-                mode: CallMode::AsyncRequestReply,
-                status_uri,
-                warning: Some("the trigger answered 202 as in AsyncRequestReply: followed by those rules"),
-            },
-            Some(status_uri) => Fired::Accepted { mode: CallMode::LongPolling, status_uri, warning: None },
-            None => Fired::Lost { code: Code::MissingLocation, location: None, keep_body: true },
-        },
+        202 => accepted(
+            reply,
+            CallMode::AsyncRequestReply,
+            Some("the trigger answered 202 as in AsyncRequestReply: followed by those rules"),
+        ),
+        302 | 303 => accepted(reply, CallMode::LongPolling, None),
         200..=299 => Fired::Final(Final::Output),
         status if trigger.not_started.contains(&status) => Fired::NotStarted,
         408 | 503 => Fired::Ambiguous(Code::ServerError),
