@@ -18,7 +18,8 @@ impl Backoff {
     #[must_use]
     pub fn delay(&self, n: u32) -> Duration {
         let grown = self.initial.as_secs_f64() * self.factor.powi(i32::try_from(n).unwrap_or(i32::MAX));
-        if grown >= self.max.as_secs_f64() { self.max } else { Duration::from_secs_f64(grown) }
+        // Not a number when zero has grown without bound: that is not below the max either.
+        if grown < self.max.as_secs_f64() { Duration::from_secs_f64(grown) } else { self.max }
     }
 }
 
@@ -45,6 +46,13 @@ mod tests {
         let backoff = Backoff { initial: Duration::from_secs(1), factor: 1.5, max: Duration::from_secs(30) };
         let delays: Vec<_> = [0, 1, 2, 9, 4_000_000_000].map(|n| backoff.delay(n).as_millis()).to_vec();
         assert_eq!(delays, [1000, 1500, 2250, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn a_delay_of_nothing_may_grow_without_bound() {
+        let backoff = Backoff { initial: Duration::ZERO, factor: 2.0, max: Duration::from_secs(30) };
+        assert_eq!(backoff.delay(3), Duration::ZERO);
+        assert!(backoff.delay(u32::MAX) <= backoff.max);
     }
 
     proptest! {

@@ -19,7 +19,7 @@ pub(super) fn begin(mut turn: Turn, cx: &Context<'_>) -> Step {
     }
     let mode = turn.next.firing_mode(cx.trigger);
     turn.next.phase = Phase::Triggering;
-    turn.next.attempt += 1;
+    turn.next.attempt = turn.next.attempt.saturating_add(1);
     turn.next.started_at.get_or_insert(cx.now);
     turn.next.deadline_at.get_or_insert(cx.now.plus(cx.trigger.deadline(mode)));
     turn.into_step(Action::Call(Call::Fire), "due")
@@ -153,7 +153,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
         Fired::Fault => {
             let trouble = Trouble::new(Code::JobFaulted, format!("the trigger answered {status}"));
             end(AttemptOutcome::Answered, None, Some(&trouble));
-            turn.next.memory.repeats += 1;
+            turn.next.memory.repeats = turn.next.memory.repeats.saturating_add(1);
             let again = cx.trigger.retry_faults
                 && cx.trigger.repeatable
                 && turn.next.memory.repeats < cx.trigger.retry.max_attempts;
@@ -238,7 +238,7 @@ fn not_started(
     cx: &Context<'_>,
 ) -> Step {
     if counts {
-        turn.next.memory.refusals += 1;
+        turn.next.memory.refusals = turn.next.memory.refusals.saturating_add(1);
     }
     turn.next.trouble = Some(trouble.clone());
     if let Some(end) = ended_before_start(&turn, cx) {
@@ -253,7 +253,7 @@ fn not_started(
 /// It may have started a remote job: only a repeatable trigger may be fired again.
 fn ambiguous(mut turn: Turn, trouble: Trouble, retry_after: Option<Duration>, cx: &Context<'_>) -> Step {
     turn.next.memory.doubt = Some(trouble.code);
-    turn.next.memory.repeats += 1;
+    turn.next.memory.repeats = turn.next.memory.repeats.saturating_add(1);
     let may_repeat = cx.trigger.repeatable && turn.next.memory.repeats < cx.trigger.retry.max_attempts;
     if !may_repeat || ended_before_start(&turn, cx).is_some() {
         return turn.finish(Outcome::Uncertain, Some(trouble), "a remote job may have been started");
@@ -263,7 +263,7 @@ fn ambiguous(mut turn: Turn, trouble: Trouble, retry_after: Option<Duration>, cx
 
 fn fire_again(mut turn: Turn, trouble: Trouble, retry_after: Option<Duration>, cx: &Context<'_>) -> Step {
     const SPREAD: f64 = 0.2;
-    let nth = (turn.next.memory.refusals + turn.next.memory.repeats).saturating_sub(1);
+    let nth = turn.next.memory.refusals.saturating_add(turn.next.memory.repeats).saturating_sub(1);
     let wait = asked_wait(retry_after, cx)
         .unwrap_or_else(|| shortened(cx.trigger.retry.backoff.delay(nth), SPREAD, cx.chance));
     turn.next.phase = Phase::Pending;

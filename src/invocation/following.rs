@@ -189,9 +189,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
         Polled::Final(Final::Output | Final::Dispatched { .. }) => turn.succeed(reply, cx),
         Polled::FaultIfRepeated if run.count >= BELIEVED => turn.fault(reply, cx),
         Polled::LostIfRepeated if run.count >= BELIEVED => lose_sight(turn, bad(Code::StatusLost)),
-        Polled::Gone(code) if cx.now.since(run.since) >= cx.trigger.lost_grace => {
-            lose_sight(turn, bad(code))
-        }
+        Polled::Gone(code) if cx.now.since(run.since) >= cx.trigger.lost_grace => lose_sight(turn, bad(code)),
         Polled::Gone(code) => {
             let until = run.since.plus(cx.trigger.lost_grace);
             again_by(turn, bad(code), reply.retry_after, Some(until), cx)
