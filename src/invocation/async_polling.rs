@@ -24,6 +24,7 @@ pub(super) fn fired(reply: &Reply, trigger: &Trigger) -> Fired {
             code: Code::CallModeMismatch,
             location: location(reply),
         },
+        401 => Fired::Unauthorized,
         status if trigger.not_started.contains(&status) => Fired::NotStarted,
         408 | 503 if reply.retry_after.is_some() => Fired::NotStarted,
         409 => Fired::NotStarted,

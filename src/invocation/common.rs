@@ -10,7 +10,6 @@ use crate::request::CallMode;
 pub(super) fn fired_elsewhere(status: u16) -> Option<Fired> {
     Some(match status {
         300..=399 => Fired::Rejected(Code::UnexpectedRedirect),
-        401 => Fired::Unauthorized,
         407 | 421 | 425 | 429 | 511 => Fired::NotStarted,
         403 | 404 | 405 | 411 | 413 | 414 | 415 | 431 | 501 | 505 => Fired::Rejected(Code::Refused),
         499 => Fired::Ambiguous(Code::ConnectionLost),

@@ -11,6 +11,7 @@ pub(super) fn fired(reply: &Reply, trigger: &Trigger) -> Fired {
     match reply.status {
         202 => Fired::Final(Final::Dispatched { keep_location: true }),
         200..=299 | 303 => Fired::Final(Final::Dispatched { keep_location: false }),
+        401 => Fired::Unauthorized,
         status if trigger.not_started.contains(&status) => Fired::NotStarted,
         408 | 503 if reply.retry_after.is_some() => Fired::NotStarted,
         409 => Fired::NotStarted,

@@ -190,12 +190,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             let trouble =
                 Trouble::new(Code::CredentialRefused, "the trigger answered 401: the credential was refused");
             end(AttemptOutcome::Refused, None, Some(&trouble));
-            if let Some(end) = ended_before_start(&turn, cx) {
-                return end.apply(turn);
-            }
-            turn.next.phase = Phase::Pending;
-            turn.next.trouble = Some(trouble);
-            turn.into_step(Action::Snooze(cx.now), "the credential was refused")
+            unauthorized(turn, trouble, cx)
         }
         Fired::Rejected(code) => {
             let trouble =
@@ -227,6 +222,20 @@ fn attempt(
         status_uri: status_uri.cloned(),
         trouble: trouble.cloned(),
     }
+}
+
+/// Surely not started, and at the cost of no limit: fire again at once with a renewed credential. From the second time
+/// on the credential's gate decides when; the wait here is for a trigger without one, which nothing else holds back.
+fn unauthorized(mut turn: Turn, trouble: Trouble, cx: &Context<'_>) -> Step {
+    const AFTER_THE_SECOND: Duration = Duration::from_secs(1);
+    let again = turn.next.trouble.as_ref().is_some_and(|last| last.code == trouble.code);
+    turn.next.trouble = Some(trouble);
+    if let Some(end) = ended_before_start(&turn, cx) {
+        return end.apply(turn);
+    }
+    turn.next.phase = Phase::Pending;
+    let wait = if again { AFTER_THE_SECOND } else { Duration::ZERO };
+    turn.into_step(Action::Snooze(cx.now.plus(wait)), "the credential was refused")
 }
 
 /// Surely not started: fire again while the limit lasts.

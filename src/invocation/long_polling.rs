@@ -18,6 +18,7 @@ pub(super) fn fired(reply: &Reply, trigger: &Trigger) -> Fired {
         ),
         302 | 303 => accepted(reply, CallMode::LongPolling, None),
         200..=299 => Fired::Final(Final::Output),
+        401 => Fired::Unauthorized,
         status if trigger.not_started.contains(&status) => Fired::NotStarted,
         408 | 503 => Fired::Ambiguous(Code::ServerError),
         500 => Fired::Fault,
