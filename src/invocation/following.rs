@@ -40,8 +40,6 @@ pub(super) fn accepted(
     turn.next.status_uri = Some(status_uri.clone());
     turn.next.phase = Phase::Polling(status_uri);
     turn.next.trouble = None;
-    turn.next.memory.waits = 0;
-    turn.next.memory.run = None;
     if turn.next.cancel_requested {
         return turn.cancel();
     }

@@ -270,6 +270,15 @@ fn a_new_status_uri_with_each_202_does_not_make_polling_faster() {
 }
 
 #[test]
+fn an_interval_of_nothing_is_no_spin() {
+    let poll = crate::backoff::Backoff { initial: Duration::ZERO, ..trigger().poll };
+    let trigger = Trigger { poll, ..trigger() };
+    for start in all_followed() {
+        waits_until(&take(&start, lost(), &at(NOW, &trigger)), UnixMillis(NOW.0 + 1));
+    }
+}
+
+#[test]
 fn jitter_never_makes_a_poll_early_and_retry_after_is_capped() {
     let trigger = trigger();
     let cx = Context { chance: 0.999, ..at(NOW, &trigger) };

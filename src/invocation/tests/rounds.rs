@@ -191,6 +191,22 @@ fn after_an_ambiguous_firing_no_refusal_says_that_nothing_ran() {
 }
 
 #[test]
+fn the_last_of_several_doubts_names_the_end() {
+    let trigger = repeatable();
+    let again = take(&in_doubt(CallMode::AsyncRequestReply, &trigger), lost(), &at(NOW, &trigger)).next;
+    ends(&take(&again, Event::Cancel, &at(NOW, &trigger)), Outcome::Uncertain, Code::ConnectionLost);
+}
+
+#[test]
+fn acceptance_forgets_the_trouble_of_earlier_firings() {
+    let trigger = trigger();
+    let again = take(&firing(CallMode::AsyncRequestReply, &trigger), not_sent(), &at(NOW, &trigger)).next;
+    let second = take(&again, Event::Due, &at(NOW, &trigger)).next;
+    let step = take(&second, Event::Replied(reply(202).to("/s/1")), &at(NOW, &trigger));
+    assert_eq!((step.next.phase.as_str(), code(&step)), ("polling", None));
+}
+
+#[test]
 fn after_an_ambiguous_firing_expiry_deadline_and_cancel_are_uncertain() {
     let trigger = repeatable();
     for mode in MODES {
