@@ -307,6 +307,9 @@ fn a_blocking_leg_follows_at_once_above_a_floor() {
         asks(&after(25_000), "https://api.example/s/1");
         asks(&after(100), "https://api.example/s/1");
         waits_until(&after(30), UnixMillis(NOW.0 + 70));
+        let hasty = Trigger { retry_after_max: Duration::from_millis(10), ..trigger.clone() };
+        let asked = Event::Replied(reply(303).to("/s/1").after(secs(1)));
+        waits_until(&take(&start, asked, &at(NOW, &hasty)), UnixMillis(NOW.0 + 100));
         // The wall clock stepped back by an hour during the leg.
         waits_until(&after(-3_600_000), UnixMillis(NOW.0 + 100));
     }

@@ -201,6 +201,11 @@ fn cell_of(before: &Invocation, step: &Step) -> String {
     if let Some(attempt) = &step.attempt {
         say(attempt.outcome.as_str());
         assert_eq!(attempt.status_uri, next.status_uri, "an attempt shows the URI that it brought");
+        let accepted = matches!(attempt.outcome, AttemptOutcome::Accepted | AttemptOutcome::Answered)
+            && next.phase != Phase::Pending;
+        assert_eq!(next.accepted_at, accepted.then_some(NOW));
+        assert_eq!(next.effective_mode.is_some(), accepted);
+        assert_eq!(attempt.http_status, next.http_status);
     }
     match (stored_uri(&before.phase), stored_uri(&next.phase)) {
         (Some(old), Some(new)) if old != new && before.phase.as_str() == next.phase.as_str() => say("moved"),
