@@ -127,6 +127,8 @@ pub struct Illegal {
 pub(super) enum Fired {
     /// A remote job was accepted; ask here, by the rules of this mode.
     Accepted { mode: CallMode, status_uri: Url, warning: Option<&'static str> },
+    /// Fire and forget: accepted, and that is all.
+    Dispatched { keep_location: bool },
     /// The answer is the end of it.
     Final(Final),
     /// Accepted, but there is nothing to follow: `uncertain` at once. `mode`: whose rules a person may follow it by.
@@ -146,8 +148,6 @@ pub(super) enum Fired {
 /// A final answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Final {
-    /// Fire and forget: accepted.
-    Dispatched { keep_location: bool },
     /// The body is the output.
     Output,
     /// The body says what went wrong.

@@ -69,6 +69,7 @@ pub(super) fn interrupted(mut turn: Turn, cx: &Context<'_>) -> Step {
         Code::Interrupted,
         "the daemon ended while the trigger was being fired; the remote job may have been started",
     );
+    // When this firing began died with the process; it was not before the first one of the round.
     let started_at = turn.next.started_at.unwrap_or(cx.now);
     turn.next.http_status = None;
     turn.attempt = Some(AttemptEnd {
@@ -118,7 +119,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             turn.warning = warning;
             following::accepted(turn, mode, status_uri, reply.retry_after, cx)
         }
-        Fired::Final(Final::Dispatched { keep_location }) => {
+        Fired::Dispatched { keep_location } => {
             let uri = super::location(&reply).filter(|_| keep_location);
             end(AttemptOutcome::Accepted, uri.as_ref(), None);
             turn.next.status_uri = uri;

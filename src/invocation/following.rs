@@ -57,21 +57,14 @@ pub(super) fn begin(turn: Turn, cx: &Context<'_>) -> Step {
     ask(turn, cx.now, cx, "due")
 }
 
-/// The URI that is asked now.
-fn uri(turn: &Turn) -> Option<&Url> {
-    match &turn.next.phase {
-        Phase::Polling(uri) | Phase::Collecting(uri) => Some(uri),
-        _ => None,
-    }
-}
-
 /// Asks the stored URI at `at`.
 fn ask(mut turn: Turn, at: UnixMillis, cx: &Context<'_>, reason: &'static str) -> Step {
     turn.next.hops = 0;
-    let Some(url) = uri(&turn).cloned() else {
-        return turn.into_step(Action::Finish, reason);
-    };
-    ask_url(turn, url, at, cx, reason)
+    match turn.next.phase.clone() {
+        Phase::Polling(url) | Phase::Collecting(url) => ask_url(turn, url, at, cx, reason),
+        // Not followed: `step` and `accepted` let no such phase come here.
+        Phase::Pending | Phase::Triggering | Phase::Finished(_) => turn.into_step(Action::Finish, reason),
+    }
 }
 
 /// Asks `url` at `at`, if it may be asked at all: otherwise nothing is sent, and the row waits for a configuration
@@ -184,7 +177,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             ask_url(turn, url, cx.now, cx, "redirected")
         }
         Polled::Final(Final::Fault) => turn.fault(reply, cx),
-        Polled::Final(Final::Output | Final::Dispatched { .. }) => turn.succeed(reply, cx),
+        Polled::Final(Final::Output) => turn.succeed(reply, cx),
         Polled::FaultIfRepeated if run.count >= BELIEVED => turn.fault(reply, cx),
         Polled::LostIfRepeated if run.count >= BELIEVED => lose_sight(turn, bad(Code::StatusLost)),
         Polled::Gone(code) if cx.now.since(run.since) >= cx.trigger.lost_grace => lose_sight(turn, bad(code)),
