@@ -1,6 +1,10 @@
-//! Everything that needs more than one module, in one binary: it is linked once.
+//! Everything from the outside: the parts through their contracts, and the real binary.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod support;
 
 mod cli;
+mod client;
 mod config;
+mod schema;

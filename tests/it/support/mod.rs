@@ -1,0 +1,14 @@
+//! What the tests share.
+
+pub(crate) mod far_end;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// No test may hang. Far above what any of them takes, so that it never cuts one short on a busy machine.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// `future`, or a failed test.
+pub(crate) async fn bounded<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(LONGEST, future).await.expect("the test hangs")
+}
