@@ -106,10 +106,21 @@ impl Origin {
         request: impl Fn() -> Request<Full<Bytes>> + Send,
         connect_timeout: Duration,
         cap: u64,
+        timer: Pin<&mut Sleep>,
+    ) -> Result<(Parts, Body), Break> {
+        let idle = self.idle().await;
+        self.exchange_over(idle, request, connect_timeout, cap, timer).await
+    }
+
+    async fn exchange_over(
+        self: &Arc<Self>,
+        mut idle: Option<Line>,
+        request: impl Fn() -> Request<Full<Bytes>> + Send,
+        connect_timeout: Duration,
+        cap: u64,
         mut timer: Pin<&mut Sleep>,
     ) -> Result<(Parts, Body), Break> {
         let name = &self.name;
-        let mut idle = self.idle().await;
         loop {
             let is_reused = idle.is_some();
             let mut line = match idle.take() {
@@ -251,4 +262,68 @@ fn keeps_alive(parts: &Parts) -> bool {
         || parts.headers.contains_key(TRANSFER_ENCODING)
         || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     parts.version == Version::HTTP_11 && !closes && is_framed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use http::header::HOST;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::client::connect::tls;
+    use crate::invocation::Code;
+
+    fn request() -> Request<Full<Bytes>> {
+        let request = Request::post("/").header(HOST, "far.example");
+        request.body(Full::new(Bytes::from_static(b"{}"))).unwrap()
+    }
+
+    async fn send(origin: &Arc<Origin>, idle: Option<Line>) -> Result<(Parts, Body), Break> {
+        const LONG: Duration = Duration::from_secs(20);
+        let timer = pin!(tokio::time::sleep(LONG));
+        origin.exchange_over(idle, request, LONG, 100, timer).await
+    }
+
+    async fn answer(listener: &TcpListener) -> TcpStream {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        stream
+    }
+
+    /// An origin with one idle connection, whose task does not run until the test awaits something.
+    async fn idle_connection(listener: &TcpListener) -> (Arc<Origin>, Line, TcpStream) {
+        let name = format!("http://{}", listener.local_addr().unwrap());
+        let pool = Pool::new(Connector::new(Arc::new(tls().unwrap())));
+        let origin = pool.origin(&name, name.parse().unwrap());
+        let (first, stream) = tokio::join!(send(&origin, None), answer(listener));
+        assert_eq!(first.unwrap().0.status, 202);
+        let line = origin.shelf().take(monotonic(), |line| line.sender.is_ready()).unwrap();
+        assert!(line.stand.leave_idle(Stand::BUSY));
+        (origin, line, stream)
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_nothing_was_written_goes_over_a_fresh_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (origin, line, stream) = idle_connection(&listener).await;
+        stream.set_zero_linger().unwrap();
+        drop(stream);
+        let (second, _stream) = tokio::join!(send(&origin, Some(line)), answer(&listener));
+        assert_eq!(second.unwrap().0.status, 202);
+        assert!(origin.shelf().is_distrusted(monotonic()), "and the origin is distrusted");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_written_to_a_closed_connection_is_never_sent_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (origin, line, stream) = idle_connection(&listener).await;
+        drop(stream);
+        let second = send(&origin, Some(line)).await;
+        assert!(matches!(second, Err(Break::MaybeSent { code: Code::ConnectionLost, .. })), "{second:?}");
+        assert!(origin.shelf().is_distrusted(monotonic()), "and the origin is distrusted");
+    }
 }

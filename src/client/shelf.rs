@@ -57,7 +57,8 @@ impl<T> Shelf<T> {
         self.idle.is_empty()
     }
 
-    fn is_distrusted(&self, now: Instant) -> bool {
+    /// Whether no connection is used twice at present.
+    pub(super) fn is_distrusted(&self, now: Instant) -> bool {
         self.distrusted_until.is_some_and(|until| now < until)
     }
 }
