@@ -156,21 +156,41 @@ fn the_configuration_is_found_where_it_is_said_to_be() {
 }
 
 #[test]
-fn check_accepts_the_example() {
+fn check_accepts_the_example_as_it_stands_and_with_its_credential() {
     let place = Place::new();
-    std::fs::write(place.path("uipath"), "s3cr3t-token\n").unwrap();
-    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(place.path("uipath"), owner_only).unwrap();
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config/triggerd.toml");
-    let mut command = place.command(&["--config", example, "check"]);
-    command.env("TRIGGERD__DATABASE__URL", format!("sqlite:{}", place.path("queue.db").display()));
-    let refused = command.output().unwrap();
+    let url = format!("sqlite:{}", place.path("queue.db").display());
+    let check = |file: &str| {
+        let mut command = place.command(&["--config", file, "check"]);
+        command.env("TRIGGERD__DATABASE__URL", &url);
+        command
+    };
+    let accepted = check(example).output().unwrap();
+    let said = String::from_utf8(accepted.stdout.clone()).unwrap();
+    assert_eq!(code(&accepted), 0, "{accepted:?}");
+    assert!(said.ends_with("good; triggers: 3, credentials: 0\n") && !said.contains("warning"), "{said}");
+
+    let text = std::fs::read_to_string(example).unwrap();
+    let uncommented: String = text
+        .lines()
+        .map(|line| {
+            let bare = line.strip_prefix("# ").unwrap_or(line);
+            let wanted = ["[credentials.", "kind = ", "token = ", "credential = "];
+            let line = if wanted.iter().any(|start| bare.starts_with(start)) { bare } else { line };
+            format!("{line}\n")
+        })
+        .collect();
+    place.configure(&uncommented);
+    let refused = check("triggerd.toml").output().unwrap();
     assert_eq!(code(&refused), 78, "the credential is not there yet");
     assert!(
         String::from_utf8_lossy(&refused.stdout).contains("problem: credentials.uipath: "),
         "{refused:?}"
     );
-    let accepted = command.env("CREDENTIALS_DIRECTORY", place.folder.path()).output().unwrap();
+    std::fs::write(place.path("uipath"), "s3cr3t-token\n").unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(place.path("uipath"), owner_only).unwrap();
+    let accepted = check("triggerd.toml").env("CREDENTIALS_DIRECTORY", place.folder.path()).output().unwrap();
     let said = String::from_utf8(accepted.stdout.clone()).unwrap();
     assert_eq!(code(&accepted), 0, "{accepted:?}");
     assert!(said.ends_with("good; triggers: 3, credentials: 1\n"), "{said}");
