@@ -21,12 +21,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Threads for the daemon only; the other verbs wait for one connection.
+/// Threads for the daemon only; the other verbs wait for one connection. Half the cores, since SQLite has its own threads:
+/// on two cores a second HTTP thread was measured to make it slower; beyond four there is nothing left to share out.
 fn runtime(cli: &Cli) -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = match cli.verb {
         Verb::Run => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    builder.worker_threads((cores / 2).clamp(1, 4));
     builder.enable_all().build().map_err(|error| Failure::new(1, format!("cannot start: {error}")))
 }
 

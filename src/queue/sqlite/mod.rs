@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Row as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions as _, Row as _};
 use tokio::sync::{mpsc, oneshot};
 
 pub use schema::{Migrated, SCHEMA_VERSION, migrate};
@@ -59,7 +59,11 @@ impl Options {
             .pragma("trusted_schema", "OFF")
             .pragma("cell_size_check", "ON")
             .pragma("mmap_size", "0")
+            // A wide UPDATE keeps a statement journal: in memory, instead of a file made and removed for each.
+            .pragma("temp_store", "MEMORY")
             .row_buffer_size(ROW_BUFFER)
+            // Our own lines say what happened; these would only repeat the SQL.
+            .disable_statement_logging()
     }
 
     /// The connection that writes.

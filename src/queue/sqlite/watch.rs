@@ -19,8 +19,8 @@ use crate::queue::Error;
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 /// Pauses after an event: 0.1 s in all, longer than a slow disk takes to sync.
 const PAUSES: u32 = 11;
-/// Events within this time of the last first hint go on with its pauses instead of starting anew: a busy writer's own
-/// commits must not make a spin.
+/// After a first hint, events are not listened to for this long: a busy writer makes one for each page, and must not
+/// be answered with as many hints.
 const SWEEP: Duration = Duration::from_millis(1);
 
 /// A thread that turns events into hints, for as long as this lives.
@@ -72,10 +72,10 @@ impl Thread {
         let mut begun = crate::clock::monotonic();
         loop {
             let wait = pause.map(|n| FIRST_PAUSE * (1 << n));
-            match self.wait(wait) {
+            match self.wait(wait, pause.is_none() || begun.elapsed() >= SWEEP) {
                 Woken::Stopped => return,
                 Woken::Event => {
-                    if self.is_ours() && (pause.is_none() || begun.elapsed() >= SWEEP) {
+                    if self.is_ours() {
                         begun = crate::clock::monotonic();
                         pause = Some(0);
                         self.notify.notify_one();
@@ -89,13 +89,14 @@ impl Thread {
         }
     }
 
-    fn wait(&self, timeout: Option<Duration>) -> Woken {
+    fn wait(&self, timeout: Option<Duration>, listen: bool) -> Woken {
         let timeout = timeout.and_then(|wait| Timespec::try_from(wait).ok());
         let mut fds = [
             PollFd::new(&self.stopped, PollFlags::IN),
             PollFd::from_borrowed_fd(self.inotify.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut fds, timeout.as_ref()) {
+        let fds = if listen { &mut fds[..] } else { &mut fds[..1] };
+        match poll(fds, timeout.as_ref()) {
             Ok(0) | Err(rustix::io::Errno::INTR) => Woken::Timeout,
             Ok(_) if fds[0].revents().is_empty() => Woken::Event,
             Ok(_) | Err(_) => Woken::Stopped,
