@@ -164,13 +164,15 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), Error> {
         self.recover().await?;
         loop {
+            // One instant for the whole turn: what does not begin by it is what `wake_at` waits for.
+            let now = self.clock.now();
             self.start_exchanges();
-            self.start_commit();
-            self.start_load();
-            if self.is_stopped() {
+            self.start_commit(now);
+            self.start_load(now);
+            if self.is_stopped(now) {
                 return Ok(());
             }
-            let wake = self.wake_at();
+            let wake = self.wake_at(now);
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -253,10 +255,14 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         Ok(until)
     }
 
+    /// Whether the table is left alone after an error.
+    fn is_paused(&self, now: UnixMillis) -> bool {
+        self.pause.is_some_and(|(_, until)| until > now)
+    }
+
     /// Begins the next commit, if there is anything to store or to look for.
-    fn start_commit(&mut self) {
-        let now = self.clock.now();
-        if self.committing.is_some() || self.pause.is_some_and(|(_, until)| until > now) {
+    fn start_commit(&mut self, now: UnixMillis) {
+        if self.committing.is_some() || self.is_paused(now) {
             return;
         }
         let mut batch = Batch {
@@ -307,17 +313,14 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     }
 
     /// Reads the rows whose poll is due, as far as the wire can take them.
-    fn start_load(&mut self) {
-        if self.loading.is_some() || self.stopping.is_some() {
-            return;
-        }
-        if self.pause.is_some_and(|(_, until)| until > self.clock.now()) {
+    fn start_load(&mut self, now: UnixMillis) {
+        if self.loading.is_some() || self.stopping.is_some() || self.is_paused(now) {
             return;
         }
         let astray: HashSet<i64> = self.astray.drain(..).collect();
         let mut ids: Vec<i64> = astray.iter().chain(&self.unsent).copied().collect();
         if self.lanes.asks_queued() < READ_AHEAD {
-            ids.extend(self.waiting.take_due(self.clock.now(), PAGE));
+            ids.extend(self.waiting.take_due(now, PAGE));
         }
         ids.retain(|id| !self.flights.contains_key(id));
         if !ids.is_empty() {
@@ -373,7 +376,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
 
     /// The next time that something must be looked at although nothing happens. What is under way already, or cannot
     /// be done now, sets no time: its end does.
-    fn wake_at(&self) -> UnixMillis {
+    fn wake_at(&self, now: UnixMillis) -> UnixMillis {
         const FAR: UnixMillis = UnixMillis(i64::MAX);
         let mut times = [self.stopping, None, None, None, None, None];
         let stopping = self.stopping.is_some();
@@ -391,8 +394,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         // While the table cannot be used, what waits for it waits for the next try.
         let table = |at: UnixMillis| self.pause.map_or(at, |(_, until)| at.max(until));
         let first = times[1..].iter().flatten().map(|at| table(*at)).min().unwrap_or(FAR);
-        let retry = self.pause.map_or(FAR, |(_, until)| until);
-        let retry = if self.committing.is_none() { retry } else { FAR };
+        // A pause that is over waits for nothing: what it held back has begun in this turn.
+        let retry = self.pause.map_or(FAR, |(_, until)| if until > now { until } else { FAR });
         first.min(retry).min(times[0].unwrap_or(FAR))
     }
 
@@ -423,13 +426,13 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         tracing::info!(firings = self.flights.len(), "stopping: waits for {} firings", self.flights.len());
     }
 
-    fn is_stopped(&mut self) -> bool {
+    fn is_stopped(&self, now: UnixMillis) -> bool {
         let Some(grace) = self.stopping else { return false };
         let stored = self.committing.is_none()
             && self.changes.is_empty()
             && self.returned.is_empty()
             && self.waiting.store_at().is_none();
-        let out_of_time = self.clock.now() >= grace;
+        let out_of_time = now >= grace;
         if out_of_time && !self.flights.is_empty() {
             tracing::warn!(
                 firings = self.flights.len(),
