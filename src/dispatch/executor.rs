@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::task::{AbortHandle, JoinError};
 use url::Url;
 
+use super::intake::Asked;
 use super::lanes::Seat;
 use super::{Dispatcher, Exchanged, Notice, SIGN_EVERY};
 use crate::client::{Admission, Client, Order, Wish};
@@ -45,7 +46,7 @@ enum Stage {
 pub(super) struct Done {
     pub(super) result: Result<Committed, Box<Failed>>,
     pub(super) ids: Vec<i64>,
-    pub(super) wanted: Vec<String>,
+    pub(super) asked: Asked,
 }
 
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
@@ -287,12 +288,13 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let request = Arc::new(row.request.clone());
         let stage = Stage::Storing(Action::Await);
         let id = row.invocation.id;
+        self.waiting.remove(id);
         self.flights.insert(id, Flight { trigger, row, request, before: None, place: None, stage });
     }
 
     /// A commit ended.
     pub(super) fn committed(&mut self, done: Done) -> Result<(), Error> {
-        let Done { result, ids, wanted } = done;
+        let Done { result, ids, asked } = done;
         let now = self.clock.now();
         let committed = match result {
             Ok(committed) => committed,
@@ -304,6 +306,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         if self.sign_at <= now {
             self.sign_at = now.plus(SIGN_EVERY);
         }
+        // First: what is done with the rest may add to it.
+        self.intake.learn(&asked, &committed);
         for id in &committed.lost {
             self.lose(*id);
         }
@@ -314,7 +318,6 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             tracing::warn!(request.id = id, problem, "request {id} is rejected: {problem}");
         }
         let looked = committed.survey.is_some();
-        self.intake.learn(&wanted, &committed);
         self.reconcile(&committed.triggering);
         for row in committed.intended {
             match self.intake.trigger(&row.trigger_name) {

@@ -19,8 +19,11 @@ pub(super) struct Intake {
     lanes: HashMap<String, usize>,
     /// Rows of each trigger that are triggering, polling or collecting.
     active: HashMap<String, usize>,
-    /// Triggers that may have ready rows.
+    /// Triggers that may have ready rows and are not being looked for.
     hungry: HashSet<String>,
+    /// Triggers whose last look took nothing although rows were ready, and the places, ordinary and held, that were
+    /// free then: with no more of them, the next look would take nothing either.
+    stuck: HashMap<String, (usize, usize)>,
     /// The table has changed, or time has, in a way that is not known.
     survey: bool,
     /// Somebody may have committed.
@@ -40,6 +43,7 @@ impl Intake {
             lanes: HashMap::new(),
             active: HashMap::new(),
             hungry: HashSet::new(),
+            stuck: HashMap::new(),
             survey: true,
             hinted: false,
             wake_at: None,
@@ -132,7 +136,9 @@ impl Intake {
                 let origin = self.lanes[&trigger.name];
                 let hungry = self.hungry.contains(&trigger.name);
                 let room = self.room(trigger).min(LARGEST_BITE);
-                if (!hungry && !self.survey) || room == 0 || (places[origin] == 0 && held_places == 0) {
+                let free = (places[origin], held_places);
+                let stuck = free == (0, 0) || (!self.survey && self.is_stuck(&trigger.name, free));
+                if (!hungry && !self.survey) || room == 0 || stuck {
                     continue;
                 }
                 // A shut credential lets one probe through at a time; it is for a trigger that surely has rows.
@@ -148,11 +154,20 @@ impl Intake {
                 wants.push(Want { trigger: Arc::clone(trigger), origin, limit });
             }
         }
+        let survey = self.survey;
+        if survey {
+            // It answers both anew. What comes up in the meantime is kept beside its answer.
+            self.hungry.clear();
+            self.wake_at = None;
+        }
         for until in gates {
             self.wake_by(until.max(UnixMillis(now.0 + 1)));
         }
-        if wants.is_empty() && !self.survey && !(busy && self.hinted) {
+        if wants.is_empty() && !survey && !(busy && self.hinted) {
             return None;
+        }
+        for want in &wants {
+            self.hungry.remove(&want.trigger.name);
         }
         if !wants.is_empty() {
             let turn = self.turn % wants.len();
@@ -160,14 +175,8 @@ impl Intake {
             self.turn = self.turn.wrapping_add(1);
         }
         self.hinted = false;
-        Some(Look {
-            now,
-            survey: std::mem::replace(&mut self.survey, false),
-            wants,
-            places,
-            held_places,
-            list_triggering: self.unsure,
-        })
+        self.survey = false;
+        Some(Look { now, survey, wants, places, held_places, list_triggering: self.unsure })
     }
 
     /// How many more rows of the trigger may be with the far end.
@@ -176,19 +185,54 @@ impl Intake {
         trigger.max_concurrent.map_or(usize::MAX, |max| (max as usize).saturating_sub(active))
     }
 
+    /// Whether a look would take nothing with these places, as the last one did, unless the table has changed.
+    fn is_stuck(&self, trigger: &str, (ordinary, held): (usize, usize)) -> bool {
+        self.stuck.get(trigger).is_some_and(|(o, h)| ordinary <= *o && held <= *h)
+    }
+
     /// What the look brought.
-    pub(super) fn learn(&mut self, wanted: &[String], committed: &Committed) {
-        if let Some(survey) = &committed.survey {
-            self.hungry.clear();
-            self.wake_at = survey.next;
-            self.survey |= survey.more;
-        } else {
-            for name in wanted {
-                self.hungry.remove(name);
+    pub(super) fn learn(&mut self, asked: &Asked, committed: &Committed) {
+        match &committed.survey {
+            Some(survey) => {
+                if let Some(at) = survey.next {
+                    self.wake_by(at);
+                }
+                self.survey |= survey.more;
             }
-            self.survey |= committed.foreign;
+            None => self.survey |= committed.foreign,
+        }
+        let served: HashSet<&str> = committed.intended.iter().map(|row| row.trigger_name.as_str()).collect();
+        for (name, free) in &asked.wanted {
+            self.stuck.remove(name);
+            if !served.contains(name.as_str()) && committed.hungry.contains(name) {
+                self.stuck.insert(name.clone(), *free);
+            }
         }
         self.hungry.extend(committed.hungry.iter().cloned());
-        self.unsure = false;
+        if asked.listed {
+            self.unsure = false;
+        }
+    }
+}
+
+/// What a look asked for, kept until its answer comes.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// The triggers wanted, and the places, ordinary and held, that were free for each.
+    wanted: Vec<(String, (usize, usize))>,
+    /// Whether all that is `triggering` was to be listed.
+    listed: bool,
+}
+
+impl Asked {
+    pub(super) fn of(look: Option<&Look>) -> Self {
+        look.map_or_else(Self::default, |look| Self {
+            wanted: look
+                .wants
+                .iter()
+                .map(|want| (want.trigger.name.clone(), (look.places[want.origin], look.held_places)))
+                .collect(),
+            listed: look.list_triggering,
+        })
     }
 }

@@ -22,11 +22,11 @@ pub use lanes::Limits;
 
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
-use crate::invocation::{Break, Event, Phase, Reply};
+use crate::invocation::{Break, Event, Invocation, Phase, Reply};
 use crate::queue::{Batch, Change, Committed, Error, Failed, Return, Sign, Store, Taken};
 use crate::trigger::Trigger;
 use executor::Flight;
-use intake::Intake;
+use intake::{Asked, Intake};
 use lanes::Lanes;
 use waiting::Waiting;
 
@@ -80,6 +80,8 @@ struct Loaded {
     ids: Vec<i64>,
     /// Those of them that a write of ours found changed.
     astray: HashSet<i64>,
+    /// What the table may not have known of them when they were read.
+    newest: HashMap<i64, Invocation>,
     rows: Result<Vec<Taken>, Error>,
 }
 
@@ -105,8 +107,8 @@ pub struct Dispatcher<S, W, C> {
     astray: Vec<i64>,
     /// Rows that are `triggering` by a commit that was thought to have failed: never sent.
     unsent: HashSet<i64>,
-    /// The commit under way: the ids it changes, the triggers it looks for.
-    committing: Option<(Commit, Vec<i64>, Vec<String>)>,
+    /// The commit under way: the ids it changes, what it looks for.
+    committing: Option<(Commit, Vec<i64>, Asked)>,
     loading: Option<Load>,
     peeking: Option<Peek>,
     /// The pause after a failed commit, and when it ends.
@@ -287,9 +289,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             return;
         }
         let ids = batch.changes.iter().map(|change| change.next.id).collect();
-        let wanted = batch.look.iter().flat_map(|l| &l.wants).map(|want| want.trigger.name.clone()).collect();
+        let asked = Asked::of(batch.look.as_ref());
         let store = self.store.clone();
-        self.committing = Some((Box::pin(async move { store.commit(batch).await }), ids, wanted));
+        self.committing = Some((Box::pin(async move { store.commit(batch).await }), ids, asked));
     }
 
     fn peek(&mut self, now: UnixMillis) {
@@ -325,15 +327,20 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         ids.retain(|id| !self.flights.contains_key(id));
         if !ids.is_empty() {
             let store = self.store.clone();
+            let newest = ids
+                .iter()
+                .filter_map(|id| self.waiting.newest(*id))
+                .map(|next| (next.id, next.clone()))
+                .collect();
             self.loading = Some(Box::pin(async move {
                 let rows = store.load(ids.clone()).await;
-                Loaded { ids, astray, rows }
+                Loaded { ids, astray, newest, rows }
             }));
         }
     }
 
     fn loaded(&mut self, loaded: Loaded) -> Result<(), Error> {
-        let Loaded { ids, astray, rows } = loaded;
+        let Loaded { ids, astray, mut newest, rows } = loaded;
         let rows = match rows {
             Ok(rows) => rows,
             Err(e) => {
@@ -361,8 +368,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 if astray.contains(&id) {
                     self.intake.enter(&row.trigger_name);
                 }
-                if let Some(newest) = self.waiting.newest(id) {
-                    row.invocation = newest.clone();
+                if let Some(newest) = newest.remove(&id) {
+                    let cancel_requested = row.invocation.cancel_requested;
+                    row.invocation = Invocation { cancel_requested, ..newest };
                 }
                 self.follow(row);
             }
@@ -453,13 +461,13 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
 }
 
 /// The result of the future in `slot` with what was kept beside it; never, while there is none.
-async fn on(slot: &mut Option<(Commit, Vec<i64>, Vec<String>)>) -> executor::Done {
+async fn on(slot: &mut Option<(Commit, Vec<i64>, Asked)>) -> executor::Done {
     match slot {
         None => std::future::pending().await,
         Some((commit, ..)) => {
             let result = commit.await;
-            let (_, ids, wanted) = slot.take().expect("it is the one just awaited");
-            executor::Done { result, ids, wanted }
+            let (_, ids, asked) = slot.take().expect("it is the one just awaited");
+            executor::Done { result, ids, asked }
         }
     }
 }

@@ -1,9 +1,8 @@
-//! What waits for its next poll: one heap of due times, and the counters of polls that are not stored yet.
+//! What waits for its next poll: one list of due times, and the counters of polls that are not stored yet.
 //!
 //! Ten thousand remote jobs are ten thousand pairs of numbers here; all else about them is in the table.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
@@ -15,7 +14,9 @@ const LAG: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 pub(super) struct Waiting {
-    due: BinaryHeap<Reverse<(UnixMillis, i64)>>,
+    due: BTreeSet<(UnixMillis, i64)>,
+    /// The same by id: one row waits once, or it would be asked once for each time.
+    due_at: HashMap<i64, UnixMillis>,
     /// Polls whose counters are not stored, and since when the oldest waits.
     unstored: HashMap<i64, Polled>,
     unstored_since: Option<UnixMillis>,
@@ -26,25 +27,37 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// A row waits until then, and no longer for what it waited for before.
     pub(super) fn push(&mut self, id: i64, due_at: UnixMillis) {
-        self.due.push(Reverse((due_at, id)));
+        self.remove(id);
+        self.due_at.insert(id, due_at);
+        self.due.insert((due_at, id));
+    }
+
+    /// A row waits no longer.
+    pub(super) fn remove(&mut self, id: i64) {
+        if let Some(at) = self.due_at.remove(&id) {
+            self.due.remove(&(at, id));
+        }
+        self.parked.remove(&id);
     }
 
     /// When the first one is due.
     pub(super) fn next(&self) -> Option<UnixMillis> {
-        self.due.peek().map(|Reverse((at, _))| *at)
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// Takes up to `limit` ids that are due.
     pub(super) fn take_due(&mut self, now: UnixMillis, limit: usize) -> Vec<i64> {
-        let mut ids = Vec::new();
-        while ids.len() < limit && self.next().is_some_and(|at| at <= now) {
-            ids.extend(self.due.pop().map(|Reverse((_, id))| id));
+        let ids: Vec<i64> =
+            self.due.iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, id)| *id).collect();
+        for id in &ids {
+            self.remove(*id);
         }
         ids
     }
 
-    /// A row that nothing but another configuration frees.
+    /// A row that another configuration may free before its time, if it has one.
     pub(super) fn park(&mut self, id: i64) {
         self.parked.insert(id);
     }
@@ -67,9 +80,10 @@ impl Waiting {
         self.unstored.get(&id).or_else(|| self.storing.get(&id)).map(|polled| &polled.next)
     }
 
-    /// A full write of the row makes its counters old.
+    /// A full write of the row makes its counters old: also those on their way, should they have to be written again.
     pub(super) fn forget(&mut self, id: i64) {
         self.unstored.remove(&id);
+        self.storing.remove(&id);
     }
 
     /// When the counters should be stored.
