@@ -13,7 +13,7 @@ use super::lanes::Seat;
 use super::{Dispatcher, Exchanged, Notice, SIGN_EVERY};
 use crate::client::{Admission, Client, Order, Wish};
 use crate::clock::{Clock, UnixMillis};
-use crate::invocation::{Action, Break, Call, Code, Context, Event, Outcome, Phase, Step, step};
+use crate::invocation::{Action, Break, Call, Code, Context, Event, Invocation, Outcome, Phase, Step, step};
 use crate::queue::{Change, Committed, Error, Failed, Polled, Return, Store, Taken};
 use crate::request::{CallMode, Request};
 use crate::trigger::Trigger;
@@ -68,6 +68,15 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             return;
         };
         let call = call.clone();
+        if let Some(before) = &flight.before {
+            let begun = &flight.row.invocation;
+            if begun.cancel_requested || before.invocation.is_late(now) || before.invocation.is_stale(now) {
+                // Nothing is sent any more: it goes back, and the survey in the same commit ends it.
+                self.lanes.leave(seat);
+                self.give_up_turn(id);
+                return self.intake.survey_soon();
+            }
+        }
         let gated = !matches!(call, Call::Ask { credential: false, .. });
         if gated && let Admission::Shut { until, code } = self.client.admission(&flight.trigger, now) {
             self.lanes.leave(seat);
@@ -234,9 +243,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let cx = Context { now, asked_at: now, chance: 0.0, trigger: &trigger };
         let Ok(Step { next, action: Action::Call(Call::Fire), .. }) = step(&row.invocation, Event::Due, &cx)
         else {
-            // It expired between the look and now; the next survey ends it.
+            // It expired between the look and now. It goes back, and the survey in the same commit ends it.
             self.returned.push(Return { before: row.invocation, due_at: row.due_at });
-            return;
+            return self.intake.survey_soon();
         };
         let place = match next.firing_mode(&trigger) {
             CallMode::LongPolling => Seat::Held,
@@ -302,7 +311,6 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         };
         self.pause = None;
         self.waiting.stored();
-        self.peek_at = now.plus(self.settings.fallback_poll);
         if self.sign_at <= now {
             self.sign_at = now.plus(SIGN_EVERY);
         }
@@ -410,9 +418,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.intake.enter(&row.trigger_name);
         }
         if let Some(newest) = self.waiting.newest(id) {
-            let cancel_requested = row.invocation.cancel_requested;
-            row.invocation = newest.clone();
-            row.invocation.cancel_requested = cancel_requested;
+            catch_up(&mut row, newest.clone());
         }
         let event = if row.invocation.cancel_requested { Event::Cancel } else { Event::Due };
         self.judge(row, event);
@@ -450,6 +456,14 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 self.lanes.leave(seat);
             }
         }
+    }
+}
+
+/// Makes a row that was read what it is by polls that the table did not know of.
+pub(super) fn catch_up(row: &mut Taken, newest: Invocation) {
+    if row.invocation.phase == newest.phase && row.invocation.attempt == newest.attempt {
+        let cancel_requested = row.invocation.cancel_requested;
+        row.invocation = Invocation { cancel_requested, ..newest };
     }
 }
 

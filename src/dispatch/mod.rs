@@ -267,6 +267,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         if self.committing.is_some() || self.is_paused(now) {
             return;
         }
+        // What came back twice, after commits of unknown end, may be on the wire again by now.
+        self.returned.retain(|returned| !self.flights.contains_key(&returned.before.id));
         let mut batch = Batch {
             changes: std::mem::take(&mut self.changes),
             returned: std::mem::take(&mut self.returned),
@@ -280,13 +282,20 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             batch.sign = Some(Sign { now, ready: true });
         }
         if self.stopping.is_none() {
+            if self.peek_at <= now && self.peeking.is_none() {
+                self.intake.hint();
+            }
             batch.look = self.intake.look(&self.lanes, &self.client, now, !batch.is_empty());
         }
         if batch.is_empty() {
-            if self.intake.take_hint() || self.peek_at <= now {
-                self.peek(now);
+            // A hint that comes while an answer is under way may be about something newer.
+            if self.stopping.is_none() && self.peeking.is_none() && self.intake.take_hint() {
+                self.peek();
             }
             return;
+        }
+        if batch.look.is_some() {
+            self.peek_at = now.plus(self.settings.fallback_poll);
         }
         let ids = batch.changes.iter().map(|change| change.next.id).collect();
         let asked = Asked::of(batch.look.as_ref());
@@ -294,15 +303,13 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.committing = Some((Box::pin(async move { store.commit(batch).await }), ids, asked));
     }
 
-    fn peek(&mut self, now: UnixMillis) {
-        if self.peeking.is_none() && self.stopping.is_none() {
-            self.peek_at = now.plus(self.settings.fallback_poll);
-            let store = self.store.clone();
-            self.peeking = Some(Box::pin(async move { store.changed().await }));
-        }
+    fn peek(&mut self) {
+        let store = self.store.clone();
+        self.peeking = Some(Box::pin(async move { store.changed().await }));
     }
 
     fn peeked(&mut self, changed: Result<bool, Error>) -> Result<(), Error> {
+        self.peek_at = self.clock.now().plus(self.settings.fallback_poll);
         match changed {
             Ok(true) => self.intake.survey_soon(),
             Ok(false) => {}
@@ -369,8 +376,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                     self.intake.enter(&row.trigger_name);
                 }
                 if let Some(newest) = newest.remove(&id) {
-                    let cancel_requested = row.invocation.cancel_requested;
-                    row.invocation = Invocation { cancel_requested, ..newest };
+                    executor::catch_up(&mut row, newest);
                 }
                 self.follow(row);
             }
