@@ -9,7 +9,7 @@ use tokio::task::{AbortHandle, JoinError};
 use url::Url;
 
 use super::intake::Asked;
-use super::lanes::Seat;
+use super::lanes::{Lanes, Seat};
 use super::{Dispatcher, Exchanged, Notice, SIGN_EVERY};
 use crate::client::{Admission, Client, Order, Wish};
 use crate::clock::{Clock, UnixMillis};
@@ -198,8 +198,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             Action::Call(call) if self.stopping.is_none() => {
                 let seat = match &call {
                     Call::Fire => flight.place.unwrap_or(Seat::Held),
-                    Call::Ask { held: true, .. } => Seat::Held,
-                    Call::Ask { url, .. } => Seat::Lane(self.lanes.lane(&origin(url))),
+                    Call::Ask { url, held, .. } => ask_seat(&mut self.lanes, url, *held),
                 };
                 let firing = call == Call::Fire;
                 flight.stage = Stage::Queued(call);
@@ -277,6 +276,14 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.waiting.park(id);
             return;
         };
+        if let Phase::Polling(url) | Phase::Collecting(url) = &row.invocation.phase
+            && trigger.allows(url)
+        {
+            let seat = ask_seat(&mut self.lanes, url, row.invocation.is_held());
+            if self.lanes.is_full(seat) {
+                return self.lanes.put_aside(id, seat);
+            }
+        }
         self.take(row, trigger);
         let now = self.clock.now();
         self.advance(id, Event::Due, now);
@@ -467,8 +474,8 @@ pub(super) fn catch_up(row: &mut Taken, newest: Invocation) {
     }
 }
 
-fn origin(url: &Url) -> String {
-    url.origin().ascii_serialization()
+fn ask_seat(lanes: &mut Lanes, url: &Url, held: bool) -> Seat {
+    if held { Seat::Held } else { Seat::Lane(lanes.lane(&url.origin().ascii_serialization())) }
 }
 
 /// What stands in for a trigger that is not configured any more: nothing is sent to it.

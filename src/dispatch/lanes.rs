@@ -20,6 +20,9 @@ const ALWAYS: usize = 8;
 /// Rows that may be `triggering` for each connection of their origin: enough to keep the connections busy while the
 /// next ones are committed, and few to be in doubt after a crash.
 const PLACES_PER_CONNECTION: usize = 4;
+/// Polls that may wait in one queue with their rows in memory; what waits longer is put aside as a number, and read
+/// again when its turn is near. By queue, so that a far end that is slow costs the others nothing.
+const READ_AHEAD: usize = 256;
 
 /// What an exchange occupies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +42,7 @@ pub(super) struct Lanes {
     queued: VecDeque<usize>,
     in_flight: usize,
     held: VecDeque<i64>,
+    held_aside: VecDeque<i64>,
     held_active: usize,
     /// Rows `triggering` whose firing is held.
     held_places: usize,
@@ -49,6 +53,8 @@ pub(super) struct Lanes {
 struct Lane {
     firings: VecDeque<i64>,
     asks: VecDeque<i64>,
+    /// Polls whose turn is far off.
+    aside: VecDeque<i64>,
     active: usize,
     /// Rows `triggering`, from the intent to the commit of the attempt's end.
     places: usize,
@@ -65,6 +71,7 @@ impl Lanes {
             queued: VecDeque::new(),
             in_flight: 0,
             held: VecDeque::new(),
+            held_aside: VecDeque::new(),
             held_active: 0,
             held_places: 0,
         }
@@ -164,9 +171,29 @@ impl Lanes {
         }
     }
 
-    /// Polls that wait for their turn.
-    pub(super) fn asks_queued(&self) -> usize {
-        self.held.len() + self.queued.iter().map(|number| self.lanes[*number].asks.len()).sum::<usize>()
+    /// Whether a poll that takes this seat had better be put aside.
+    pub(super) fn is_full(&self, seat: Seat) -> bool {
+        match seat {
+            Seat::Held => self.held.len() >= READ_AHEAD,
+            Seat::Lane(lane) => self.lanes[lane].asks.len() >= READ_AHEAD,
+        }
+    }
+
+    /// Puts a poll aside.
+    pub(super) fn put_aside(&mut self, id: i64, seat: Seat) {
+        match seat {
+            Seat::Held => self.held_aside.push_back(id),
+            Seat::Lane(lane) => self.lanes[lane].aside.push_back(id),
+        }
+    }
+
+    /// Polls that were put aside and whose turn comes near.
+    pub(super) fn take_aside(&mut self) -> Vec<i64> {
+        let held = (&self.held, &mut self.held_aside);
+        let lanes = self.lanes.iter_mut().map(|lane| (&lane.asks, &mut lane.aside));
+        let near =
+            lanes.chain([held]).filter(|(queue, aside)| !aside.is_empty() && queue.len() < READ_AHEAD / 2);
+        near.flat_map(|(_, aside)| aside.drain(..aside.len().min(READ_AHEAD / 2))).collect()
     }
 
     /// Empties every queue: the ids that had not started.

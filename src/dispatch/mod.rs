@@ -66,9 +66,8 @@ const SIGN_EVERY: Duration = Duration::from_secs(30);
 /// The first pause after a failed commit; it doubles up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Due polls read at once, and how many may wait for their turn on the wire: what waits longer stays in the table.
+/// Rows read at once.
 const PAGE: usize = 256;
-const READ_AHEAD: usize = 1024;
 
 type Exchanged = (i64, Result<Reply, Break>);
 type Commit = Pin<Box<dyn Future<Output = Result<Committed, Box<Failed>>> + Send>>;
@@ -321,16 +320,17 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         Ok(())
     }
 
-    /// Reads the rows whose poll is due, as far as the wire can take them.
+    /// Reads the rows whose poll is due.
     fn start_load(&mut self, now: UnixMillis) {
         if self.loading.is_some() || self.stopping.is_some() || self.is_paused(now) {
             return;
         }
         let astray: HashSet<i64> = self.astray.drain(..).collect();
         let mut ids: Vec<i64> = astray.iter().chain(&self.unsent).copied().collect();
-        if self.lanes.asks_queued() < READ_AHEAD {
-            ids.extend(self.waiting.take_due(now, PAGE));
+        for id in self.lanes.take_aside() {
+            self.waiting.push(id, now);
         }
+        ids.extend(self.waiting.take_due(now, PAGE));
         ids.retain(|id| !self.flights.contains_key(id));
         if !ids.is_empty() {
             let store = self.store.clone();
@@ -402,7 +402,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 times[4] = Some(self.peek_at).filter(|_| self.peeking.is_none());
             }
         }
-        if self.loading.is_none() && !stopping && self.lanes.asks_queued() < READ_AHEAD {
+        if self.loading.is_none() && !stopping {
             times[5] = self.waiting.next();
         }
         // While the table cannot be used, what waits for it waits for the next try.
