@@ -195,7 +195,16 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     fn act(&mut self, id: i64, action: Action) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
         match action {
+            Action::Call(Call::Ask { .. }) if self.intake.trigger(&flight.row.trigger_name).is_none() => {
+                self.flights.remove(&id);
+                self.waiting.park(id);
+            }
             Action::Call(call) if self.stopping.is_none() => {
+                if let (Call::Ask { .. }, Some(newest)) =
+                    (&call, self.intake.trigger(&flight.row.trigger_name))
+                {
+                    flight.trigger = newest;
+                }
                 let seat = match &call {
                     Call::Fire => flight.place.unwrap_or(Seat::Held),
                     Call::Ask { url, held, .. } => ask_seat(&mut self.lanes, url, *held),
@@ -389,6 +398,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             request.id = id,
             "request {id} had changed before its change could be stored; reads it again"
         );
+        if let Some(flight) = self.flights.get(&id) {
+            self.lost.insert(id, flight.row.invocation.attempt);
+        }
         self.drop_flight(id);
         self.astray.push(id);
         self.intake.survey_soon();
@@ -447,6 +459,18 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.returned.push(Return { before: before.invocation, due_at: before.due_at });
         }
         self.drop_flight(id);
+    }
+
+    /// The configuration changed before its turn: a firing that was not sent is given back, a poll is due again.
+    pub(super) fn put_back(&mut self, id: i64, now: UnixMillis) {
+        match self.flights.get(&id) {
+            Some(Flight { before: Some(_), .. }) => self.give_up_turn(id),
+            Some(Flight { stage: Stage::Queued(_), .. }) => {
+                self.flights.remove(&id);
+                self.waiting.push(id, now);
+            }
+            _ => {}
+        }
     }
 
     /// Drops every poll that is on the wire.

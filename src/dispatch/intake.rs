@@ -179,6 +179,22 @@ impl Intake {
         Some(Look { now, survey, wants, places, held_places, list_triggering: self.unsure })
     }
 
+    /// What an orderly stop still has to know: which intents of unknown end there are.
+    pub(super) fn last_look(&self, now: UnixMillis) -> Option<Look> {
+        self.unsure.then(|| Look {
+            now,
+            survey: false,
+            wants: Vec::new(),
+            places: Vec::new(),
+            held_places: 0,
+            list_triggering: true,
+        })
+    }
+
+    pub(super) const fn is_unsure(&self) -> bool {
+        self.unsure
+    }
+
     /// How many more rows of the trigger may be with the far end.
     fn room(&self, trigger: &Trigger) -> usize {
         let active = self.active.get(&trigger.name).copied().unwrap_or(0);

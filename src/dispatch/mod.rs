@@ -23,7 +23,7 @@ pub use lanes::Limits;
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
 use crate::invocation::{Break, Event, Invocation, Phase, Reply};
-use crate::queue::{Batch, Change, Committed, Error, Failed, Return, Sign, Store, Taken};
+use crate::queue::{Batch, Change, Committed, Error, Failed, Recovered, Return, Sign, Store, Taken};
 use crate::trigger::Trigger;
 use executor::Flight;
 use intake::{Asked, Intake};
@@ -106,6 +106,10 @@ pub struct Dispatcher<S, W, C> {
     astray: Vec<i64>,
     /// Rows that are `triggering` by a commit that was thought to have failed: never sent.
     unsent: HashSet<i64>,
+    /// Rows whose firing ended in a change that could not be stored, by the attempt: sent, whatever the table says.
+    lost: HashMap<i64, u32>,
+    /// The triggers of this configuration are not in the table yet.
+    unregistered: bool,
     /// The commit under way: the ids it changes, what it looks for.
     committing: Option<(Commit, Vec<i64>, Asked)>,
     loading: Option<Load>,
@@ -146,6 +150,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             returned: Vec::new(),
             astray: Vec::new(),
             unsent: HashSet::new(),
+            lost: HashMap::new(),
+            unregistered: false,
             committing: None,
             loading: None,
             peeking: None,
@@ -163,10 +169,24 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// Only what no waiting cures: a database that is damaged or newer. While it is merely unavailable, the
     /// engine keeps what it must write and tries again.
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), Error> {
-        self.recover().await?;
+        let (found, interrupted) = loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Reload(settings)) => self.configure(settings),
+                    Some(Order::Stop) | None => return Ok(()),
+                },
+                found = recover(&self.store, &self.clock, &self.settings) => break found?,
+            }
+        };
+        self.resume(found, interrupted);
+        let mut orphaned = false;
         loop {
             // One instant for the whole turn: what does not begin by it is what `wake_at` waits for.
             let now = self.clock.now();
+            if self.unregistered && self.stopping.is_none() && !self.is_paused(now) {
+                self.register().await?;
+            }
             self.start_exchanges();
             self.start_commit(now);
             self.start_load(now);
@@ -176,23 +196,29 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             let wake = self.wake_at(now);
             tokio::select! {
                 biased;
-                order = orders.recv() => match order {
-                    Some(Order::Reload(settings)) => self.reload(settings).await?,
-                    Some(Order::Stop) | None if self.stopping.is_some() => {
+                order = orders.recv(), if !orphaned => match order {
+                    Some(Order::Reload(settings)) => self.reload(settings),
+                    Some(Order::Stop) if self.stopping.is_some() => {
                         self.abandon().await;
                         return Ok(());
                     }
-                    Some(Order::Stop) | None => self.stop(),
+                    Some(Order::Stop) => self.stop(),
+                    None => {
+                        orphaned = true;
+                        if self.stopping.is_none() {
+                            self.stop();
+                        }
+                    }
                 },
                 done = on(&mut self.committing) => self.committed(done)?,
+                loaded = once(&mut self.loading) => self.loaded(loaded)?,
+                changed = once(&mut self.peeking) => self.peeked(changed)?,
                 Some(done) = self.exchanges.join_next(), if !self.exchanges.is_empty() => {
                     self.exchanged(done);
                     while let Some(done) = self.exchanges.try_join_next() {
                         self.exchanged(done);
                     }
                 }
-                loaded = once(&mut self.loading) => self.loaded(loaded)?,
-                changed = once(&mut self.peeking) => self.peeked(changed)?,
                 () = self.store.hint(), if self.stopping.is_none() => self.intake.hint(),
                 () = self.clock.sleep_until(wake) => {}
             }
@@ -200,30 +226,15 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     }
 
     /// What a start finds: rows in which the last daemon died, rows to be polled.
-    async fn recover(&mut self) -> Result<(), Error> {
-        let triggers: Vec<_> = self.settings.triggers.values().cloned().collect();
-        let found = loop {
-            match self.store.start(triggers.clone(), self.clock.now()).await {
-                Ok(found) => break found,
-                Err(e) => self.wait_out(e).await?,
-            }
-        };
+    fn resume(&mut self, found: Recovered, interrupted: Vec<Taken>) {
         self.instance_id = found.instance_id;
         for row in found.waiting {
             self.intake.enter(&row.trigger_name);
             self.waiting.push(row.id, row.due_at);
         }
-        for page in found.interrupted.chunks(PAGE) {
-            let rows = loop {
-                match self.store.load(page.to_vec()).await {
-                    Ok(rows) => break rows,
-                    Err(e) => self.wait_out(e).await?,
-                }
-            };
-            for row in rows {
-                self.intake.enter(&row.trigger_name);
-                self.judge(row, Event::Due);
-            }
+        for row in interrupted {
+            self.intake.enter(&row.trigger_name);
+            self.judge(row, Event::Due);
         }
         tracing::info!(
             epoch = found.epoch,
@@ -231,29 +242,13 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             "resumed: {} requests were being fired when the last daemon ended",
             found.interrupted.len()
         );
-        Ok(())
-    }
-
-    async fn wait_out(&mut self, e: Error) -> Result<(), Error> {
-        let until = self.fail(e)?;
-        self.clock.sleep_until(until).await;
-        Ok(())
     }
 
     /// The table cannot be used: says so, and when to try again; or it never can.
     fn fail(&mut self, e: Error) -> Result<UnixMillis, Error> {
-        if !matches!(e, Error::Unavailable { .. }) {
-            return Err(e);
-        }
-        let pause = self.pause.map_or(FIRST_PAUSE, |(pause, _)| (pause * 2).min(LONGEST_PAUSE));
-        let until = self.clock.now().plus(pause);
-        self.pause = Some((pause, until));
-        let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
-        tracing::error!(
-            error = %e, cause, retry_in_ms = pause.as_millis(),
-            "{e} ({cause}); nothing is lost, next try in {} ms", pause.as_millis()
-        );
-        Ok(until)
+        let pause = pause_after(e, self.pause, self.clock.now())?;
+        self.pause = Some(pause);
+        Ok(pause.1)
     }
 
     /// Whether the table is left alone after an error.
@@ -285,6 +280,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 self.intake.hint();
             }
             batch.look = self.intake.look(&self.lanes, &self.client, now, !batch.is_empty());
+        } else {
+            batch.look = self.intake.last_look(now);
         }
         if batch.is_empty() {
             // A hint that comes while an answer is under way may be about something newer.
@@ -322,15 +319,19 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
 
     /// Reads the rows whose poll is due.
     fn start_load(&mut self, now: UnixMillis) {
-        if self.loading.is_some() || self.stopping.is_some() || self.is_paused(now) {
+        if self.loading.is_some() || self.is_paused(now) {
             return;
         }
-        let astray: HashSet<i64> = self.astray.drain(..).collect();
-        let mut ids: Vec<i64> = astray.iter().chain(&self.unsent).copied().collect();
-        for id in self.lanes.take_aside() {
-            self.waiting.push(id, now);
+        let mut ids: Vec<i64> = self.unsent.iter().copied().collect();
+        let mut astray = HashSet::new();
+        if self.stopping.is_none() {
+            astray.extend(self.astray.drain(..));
+            ids.extend(&astray);
+            for id in self.lanes.take_aside() {
+                self.waiting.push(id, now);
+            }
+            ids.extend(self.waiting.take_due(now, PAGE));
         }
-        ids.extend(self.waiting.take_due(now, PAGE));
         ids.retain(|id| !self.flights.contains_key(id));
         if !ids.is_empty() {
             let store = self.store.clone();
@@ -360,9 +361,19 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         };
         for mut row in rows {
             let id = row.invocation.id;
-            if self.flights.contains_key(&id) || self.stopping.is_some() {
+            if self.flights.contains_key(&id) {
                 continue;
             }
+            if row.invocation.phase == Phase::Triggering
+                && self.lost.get(&id) == Some(&row.invocation.attempt)
+            {
+                tracing::error!(
+                    request.id = id,
+                    "request {id} was fired, and the end of that cannot be stored; the next start judges it"
+                );
+                continue;
+            }
+            self.lost.remove(&id);
             if self.unsent.remove(&id) && row.invocation.phase == Phase::Triggering {
                 row.invocation.attempt -= 1;
                 if row.invocation.attempt == 0 {
@@ -371,7 +382,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 self.returned.push(Return { before: row.invocation, due_at: None });
                 continue;
             }
-            if matches!(row.invocation.phase, Phase::Polling(_) | Phase::Collecting(_)) {
+            if self.stopping.is_none()
+                && matches!(row.invocation.phase, Phase::Polling(_) | Phase::Collecting(_))
+            {
                 if astray.contains(&id) {
                     self.intake.enter(&row.trigger_name);
                 }
@@ -413,16 +426,38 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         first.min(retry).min(times[0].unwrap_or(FAR))
     }
 
-    async fn reload(&mut self, settings: Settings) -> Result<(), Error> {
-        let triggers = settings.triggers.values().cloned().collect();
-        if let Err(e) = self.store.register(triggers).await {
-            // Producers meet the old table of triggers until the next reload; what is configured works.
-            self.fail(e)?;
-        }
+    fn configure(&mut self, settings: Settings) {
         self.lanes.set_limits(settings.limits);
         self.intake.configure(settings.triggers.clone(), &mut self.lanes);
         self.settings = settings;
-        self.waiting.unpark(self.clock.now());
+    }
+
+    /// Another configuration. What has not been sent yet is sent by it, or waits for the next.
+    fn reload(&mut self, settings: Settings) {
+        self.configure(settings);
+        self.unregistered = true;
+        if self.stopping.is_some() {
+            return;
+        }
+        let now = self.clock.now();
+        for id in self.lanes.drain() {
+            self.put_back(id, now);
+        }
+        self.waiting.unpark(now);
+    }
+
+    /// Tells the table of the triggers.
+    async fn register(&mut self) -> Result<(), Error> {
+        let triggers = self.settings.triggers.values().cloned().collect();
+        match self.store.register(triggers).await {
+            Ok(()) => {
+                self.unregistered = false;
+                self.intake.survey_soon();
+            }
+            Err(e) => {
+                self.fail(e)?;
+            }
+        }
         Ok(())
     }
 
@@ -445,6 +480,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let stored = self.committing.is_none()
             && self.changes.is_empty()
             && self.returned.is_empty()
+            && self.unsent.is_empty()
+            && !self.intake.is_unsure()
             && self.waiting.store_at().is_none();
         let out_of_time = now >= grace;
         if out_of_time && !self.flights.is_empty() {
@@ -464,6 +501,47 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             let _ = commit.await;
         }
     }
+}
+
+/// Registers this start, and reads what the last daemon left; while the table is unavailable, waits for it.
+async fn recover<S: Store, C: Clock>(
+    store: &S,
+    clock: &C,
+    settings: &Settings,
+) -> Result<(Recovered, Vec<Taken>), Error> {
+    let triggers: Vec<_> = settings.triggers.values().cloned().collect();
+    let mut pause = None;
+    loop {
+        let found = match store.start(triggers.clone(), clock.now()).await {
+            Ok(found) => store.load(found.interrupted.clone()).await.map(|rows| (found, rows)),
+            Err(e) => Err(e),
+        };
+        match found {
+            Ok(found) => return Ok(found),
+            Err(e) => {
+                let (_, until) = *pause.insert(pause_after(e, pause, clock.now())?);
+                clock.sleep_until(until).await;
+            }
+        }
+    }
+}
+
+/// How long to leave the table alone after an error, and until when; or the error, if no waiting cures it.
+fn pause_after(
+    e: Error,
+    last: Option<(Duration, UnixMillis)>,
+    now: UnixMillis,
+) -> Result<(Duration, UnixMillis), Error> {
+    if !matches!(e, Error::Unavailable { .. }) {
+        return Err(e);
+    }
+    let pause = last.map_or(FIRST_PAUSE, |(pause, _)| (pause * 2).min(LONGEST_PAUSE));
+    let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+    tracing::error!(
+        error = %e, cause, retry_in_ms = pause.as_millis(),
+        "{e} ({cause}); nothing is lost, next try in {} ms", pause.as_millis()
+    );
+    Ok((pause, now.plus(pause)))
 }
 
 /// The result of the future in `slot` with what was kept beside it; never, while there is none.
