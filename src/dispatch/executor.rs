@@ -205,9 +205,11 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 {
                     flight.trigger = newest;
                 }
-                let seat = match &call {
-                    Call::Fire => flight.place.unwrap_or(Seat::Held),
-                    Call::Ask { url, held, .. } => ask_seat(&mut self.lanes, url, *held),
+                let name = &flight.trigger.name;
+                let seat = match (&call, flight.place) {
+                    (Call::Ask { url, held, .. }, _) => ask_seat(&mut self.lanes, name, url, *held),
+                    (Call::Fire, Some(place)) => place,
+                    (Call::Fire, None) => self.lanes.held_seat(name),
                 };
                 let firing = call == Call::Fire;
                 flight.stage = Stage::Queued(call);
@@ -256,9 +258,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             return self.intake.survey_soon();
         };
         let place = match next.firing_mode(&trigger) {
-            CallMode::LongPolling => Seat::Held,
+            CallMode::LongPolling => self.lanes.held_seat(&trigger.name),
             CallMode::AsyncRequestReply | CallMode::FireAndForget => {
-                Seat::Lane(self.lanes.lane(&trigger.origin()))
+                self.lanes.seat(&trigger.origin(), &trigger.name)
             }
         };
         self.lanes.take_place(place);
@@ -288,7 +290,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         if let Phase::Polling(url) | Phase::Collecting(url) = &row.invocation.phase
             && trigger.allows(url)
         {
-            let seat = ask_seat(&mut self.lanes, url, row.invocation.is_held());
+            let seat = ask_seat(&mut self.lanes, &trigger.name, url, row.invocation.is_held());
             if self.lanes.is_full(seat) {
                 return self.lanes.put_aside(id, seat);
             }
@@ -498,8 +500,8 @@ pub(super) fn catch_up(row: &mut Taken, newest: Invocation) {
     }
 }
 
-fn ask_seat(lanes: &mut Lanes, url: &Url, held: bool) -> Seat {
-    if held { Seat::Held } else { Seat::Lane(lanes.lane(&url.origin().ascii_serialization())) }
+fn ask_seat(lanes: &mut Lanes, trigger: &str, url: &Url, held: bool) -> Seat {
+    if held { lanes.held_seat(trigger) } else { lanes.seat(&url.origin().ascii_serialization(), trigger) }
 }
 
 /// What stands in for a trigger that is not configured any more: nothing is sent to it.

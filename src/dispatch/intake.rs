@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Seat};
 use crate::client::{Admission, Client};
 use crate::clock::UnixMillis;
 use crate::queue::{Committed, Look, Want};
+use crate::request::CallMode;
 use crate::trigger::Trigger;
 
 /// Rows that one commit may take for one trigger: a commit stays short whatever there is.
@@ -15,8 +16,8 @@ const LARGEST_BITE: usize = 1000;
 /// What is known of the ready rows, and when to learn more.
 pub(super) struct Intake {
     triggers: BTreeMap<String, Arc<Trigger>>,
-    /// The lane of each trigger's origin.
-    lanes: HashMap<String, usize>,
+    /// Where each trigger's firings sit: ordinary ones, and held ones.
+    seats: HashMap<String, (Seat, Seat)>,
     /// Rows of each trigger that are triggering, polling or collecting.
     active: HashMap<String, usize>,
     /// Triggers that may have ready rows and are not being looked for.
@@ -40,7 +41,7 @@ impl Intake {
     pub(super) fn new(triggers: BTreeMap<String, Arc<Trigger>>, lanes: &mut Lanes) -> Self {
         let mut intake = Self {
             triggers: BTreeMap::new(),
-            lanes: HashMap::new(),
+            seats: HashMap::new(),
             active: HashMap::new(),
             hungry: HashSet::new(),
             stuck: HashMap::new(),
@@ -56,7 +57,12 @@ impl Intake {
 
     /// Another configuration.
     pub(super) fn configure(&mut self, triggers: BTreeMap<String, Arc<Trigger>>, lanes: &mut Lanes) {
-        self.lanes = triggers.iter().map(|(name, t)| (name.clone(), lanes.lane(&t.origin()))).collect();
+        self.seats.clear();
+        for (name, trigger) in &triggers {
+            let (ordinary, held) = (lanes.seat(&trigger.origin(), name), lanes.held_seat(name));
+            lanes.expect(if trigger.call_mode == CallMode::LongPolling { held } else { ordinary });
+            self.seats.insert(name.clone(), (ordinary, held));
+        }
         self.triggers = triggers;
         self.survey = true;
     }
@@ -133,10 +139,10 @@ impl Intake {
         let (mut wants, mut gates) = (Vec::new(), Vec::new());
         if self.survey || !self.hungry.is_empty() {
             for trigger in self.triggers.values() {
-                let origin = self.lanes[&trigger.name];
+                let (ordinary, held) = self.seats[&trigger.name];
                 let hungry = self.hungry.contains(&trigger.name);
                 let room = self.room(trigger).min(LARGEST_BITE);
-                let free = (places[origin], held_places);
+                let free = (lanes.free_for(ordinary), lanes.free_for(held));
                 let stuck = free == (0, 0) || (!self.survey && self.is_stuck(&trigger.name, free));
                 if (!hungry && !self.survey) || room == 0 || stuck {
                     continue;
@@ -151,7 +157,8 @@ impl Intake {
                         continue;
                     }
                 };
-                wants.push(Want { trigger: Arc::clone(trigger), origin, limit });
+                let (origin, (ordinary, held)) = (ordinary.lane, free);
+                wants.push(Want { trigger: Arc::clone(trigger), origin, limit, ordinary, held });
             }
         }
         let survey = self.survey;
@@ -246,7 +253,7 @@ impl Asked {
             wanted: look
                 .wants
                 .iter()
-                .map(|want| (want.trigger.name.clone(), (look.places[want.origin], look.held_places)))
+                .map(|want| (want.trigger.name.clone(), (want.ordinary, want.held)))
                 .collect(),
             listed: look.list_triggering,
         })

@@ -1,6 +1,8 @@
 //! Who may be on the wire now: connections by origin, exchanges in all, held calls, and the queues before them.
 //!
-//! An entry here is an id; what it is about is the executor's.
+//! An entry here is an id; what it is about is the executor's. The triggers of one origin share what it has: none may
+//! take more than three times what would be left free, so that one whose far end never answers leaves room for the
+//! others (the dynamic thresholds of Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998, with alpha 3).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -20,17 +22,19 @@ const ALWAYS: usize = 8;
 /// Rows that may be `triggering` for each connection of their origin: enough to keep the connections busy while the
 /// next ones are committed, and few to be in doubt after a crash.
 const PLACES_PER_CONNECTION: usize = 4;
+/// How many times what is left free one trigger may take.
+const ALPHA: usize = 3;
 /// Polls that may wait in one queue with their rows in memory; what waits longer is put aside as a number, and read
 /// again when its turn is near. By queue, so that a far end that is slow costs the others nothing.
 const READ_AHEAD: usize = 256;
+/// The lane of the calls that the far end may hold, whatever their origin.
+const HELD: usize = 0;
 
-/// What an exchange occupies.
+/// What an exchange occupies: one of its trigger's part of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Seat {
-    /// A connection of the lane with this number.
-    Lane(usize),
-    /// One of the held calls.
-    Held,
+pub(super) struct Seat {
+    pub(super) lane: usize,
+    user: usize,
 }
 
 /// All lanes.
@@ -40,23 +44,34 @@ pub(super) struct Lanes {
     by_origin: HashMap<String, usize>,
     /// Lanes with something queued, in the order to serve them.
     queued: VecDeque<usize>,
+    /// Exchanges under way, held ones not counted.
     in_flight: usize,
-    held: VecDeque<i64>,
-    held_aside: VecDeque<i64>,
-    held_active: usize,
-    /// Rows `triggering` whose firing is held.
-    held_places: usize,
 }
 
-/// What goes to one origin.
+/// What goes to one origin; or what is held.
 #[derive(Default)]
 struct Lane {
+    users: Vec<User>,
+    by_trigger: HashMap<String, usize>,
+    /// Users that are expected here: room is kept only where there are others to keep it for.
+    expected: usize,
+    /// Whose turn it is.
+    turn: usize,
+    queued: usize,
+    active: usize,
+    /// Rows `triggering`, from the intent to the commit of the attempt's end.
+    places: usize,
+}
+
+/// One trigger's part of a lane.
+#[derive(Default)]
+struct User {
+    expected: bool,
     firings: VecDeque<i64>,
     asks: VecDeque<i64>,
     /// Polls whose turn is far off.
     aside: VecDeque<i64>,
     active: usize,
-    /// Rows `triggering`, from the intent to the commit of the attempt's end.
     places: usize,
     /// Whose turn it is when both queues have something.
     fired_last: bool,
@@ -66,14 +81,10 @@ impl Lanes {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            lanes: Vec::new(),
+            lanes: vec![Lane::default()],
             by_origin: HashMap::new(),
             queued: VecDeque::new(),
             in_flight: 0,
-            held: VecDeque::new(),
-            held_aside: VecDeque::new(),
-            held_active: 0,
-            held_places: 0,
         }
     }
 
@@ -81,80 +92,106 @@ impl Lanes {
         self.limits = limits;
     }
 
-    /// The lane of an origin.
-    pub(super) fn lane(&mut self, origin: &str) -> usize {
-        if let Some(lane) = self.by_origin.get(origin) {
-            return *lane;
-        }
-        let lane = self.lanes.len();
-        self.lanes.push(Lane::default());
-        self.by_origin.insert(origin.to_owned(), lane);
-        lane
+    /// Where an exchange of `trigger` with `origin` sits.
+    pub(super) fn seat(&mut self, origin: &str, trigger: &str) -> Seat {
+        let lane = match self.by_origin.get(origin) {
+            Some(lane) => *lane,
+            None => {
+                self.lanes.push(Lane::default());
+                self.by_origin.insert(origin.to_owned(), self.lanes.len() - 1);
+                self.lanes.len() - 1
+            }
+        };
+        Seat { lane, user: self.lanes[lane].user(trigger) }
+    }
+
+    /// Where a held call of `trigger` sits.
+    pub(super) fn held_seat(&mut self, trigger: &str) -> Seat {
+        Seat { lane: HELD, user: self.lanes[HELD].user(trigger) }
+    }
+
+    /// The trigger of this seat will use it.
+    pub(super) fn expect(&mut self, seat: Seat) {
+        let lane = &mut self.lanes[seat.lane];
+        let user = &mut lane.users[seat.user];
+        lane.expected += usize::from(!user.expected);
+        user.expected = true;
     }
 
     /// Free places of every lane, by its number.
     pub(super) fn free_places(&self) -> Vec<usize> {
-        let all = PLACES_PER_CONNECTION * self.limits.max_per_origin;
-        self.lanes.iter().map(|lane| all.saturating_sub(lane.places)).collect()
+        (0..self.lanes.len()).map(|lane| self.free(lane)).collect()
     }
 
-    /// Free places for held firings.
+    /// Free places for held firings, of all triggers.
     pub(super) fn free_held_places(&self) -> usize {
-        let asks = self.held_active + self.held.len();
-        self.limits.max_long_polls.saturating_sub(self.held_places.max(asks))
+        self.free(HELD)
+    }
+
+    /// The free places that a trigger may take.
+    pub(super) fn free_for(&self, seat: Seat) -> usize {
+        let (lane, free) = (&self.lanes[seat.lane], self.free(seat.lane));
+        if lane.expected - usize::from(lane.users[seat.user].expected) == 0 {
+            return free;
+        }
+        // n more are within bounds while used + n <= ALPHA * (free - n).
+        (ALPHA * free).saturating_sub(lane.users[seat.user].places).div_ceil(ALPHA + 1)
+    }
+
+    fn free(&self, number: usize) -> usize {
+        let lane = &self.lanes[number];
+        if number == HELD {
+            // What is held counts once, as the row that is being fired or as the call.
+            self.limits.max_long_polls.saturating_sub(lane.places.max(lane.active + lane.queued))
+        } else {
+            (PLACES_PER_CONNECTION * self.limits.max_per_origin).saturating_sub(lane.places)
+        }
     }
 
     /// A row is `triggering`.
     pub(super) fn take_place(&mut self, seat: Seat) {
-        match seat {
-            Seat::Lane(lane) => self.lanes[lane].places += 1,
-            Seat::Held => self.held_places += 1,
-        }
+        self.expect(seat);
+        let lane = &mut self.lanes[seat.lane];
+        lane.places += 1;
+        lane.users[seat.user].places += 1;
     }
 
     /// The end of its attempt is committed.
     pub(super) fn free_place(&mut self, seat: Seat) {
-        match seat {
-            Seat::Lane(lane) => self.lanes[lane].places = self.lanes[lane].places.saturating_sub(1),
-            Seat::Held => self.held_places = self.held_places.saturating_sub(1),
-        }
+        let lane = &mut self.lanes[seat.lane];
+        lane.places = lane.places.saturating_sub(1);
+        let user = &mut lane.users[seat.user];
+        user.places = user.places.saturating_sub(1);
     }
 
     /// An exchange waits for its turn.
     pub(super) fn queue(&mut self, id: i64, seat: Seat, firing: bool) {
-        match seat {
-            Seat::Held => self.held.push_back(id),
-            Seat::Lane(number) => {
-                let lane = &mut self.lanes[number];
-                if lane.firings.is_empty() && lane.asks.is_empty() {
-                    self.queued.push_back(number);
-                }
-                if firing { lane.firings.push_back(id) } else { lane.asks.push_back(id) }
-            }
+        self.expect(seat);
+        let lane = &mut self.lanes[seat.lane];
+        if lane.queued == 0 {
+            self.queued.push_back(seat.lane);
         }
+        lane.queued += 1;
+        let user = &mut lane.users[seat.user];
+        if firing { user.firings.push_back(id) } else { user.asks.push_back(id) }
     }
 
     /// The next exchange that may start; its seat is taken.
     pub(super) fn next(&mut self) -> Option<(i64, Seat)> {
-        if self.held_active < self.limits.max_long_polls
-            && let Some(id) = self.held.pop_front()
-        {
-            self.held_active += 1;
-            return Some((id, Seat::Held));
-        }
         for _ in 0..self.queued.len() {
             let number = self.queued.pop_front()?;
+            let held = number == HELD;
+            let most = if held { self.limits.max_long_polls } else { self.limits.max_per_origin };
             let lane = &mut self.lanes[number];
-            let room = lane.active < self.limits.max_per_origin
-                && (self.in_flight < self.limits.max_in_flight || lane.active < ALWAYS);
-            let id = if room { lane.pop() } else { None };
-            if !lane.firings.is_empty() || !lane.asks.is_empty() {
+            let room = lane.active < most
+                && (held || self.in_flight < self.limits.max_in_flight || lane.active < ALWAYS);
+            let next = if room { lane.pop(most) } else { None };
+            if lane.queued > 0 {
                 self.queued.push_back(number);
             }
-            if let Some(id) = id {
-                lane.active += 1;
-                self.in_flight += 1;
-                return Some((id, Seat::Lane(number)));
+            if let Some((id, user)) = next {
+                self.in_flight += usize::from(!held);
+                return Some((id, Seat { lane: number, user }));
             }
         }
         None
@@ -162,49 +199,76 @@ impl Lanes {
 
     /// An exchange ended.
     pub(super) fn leave(&mut self, seat: Seat) {
-        match seat {
-            Seat::Held => self.held_active = self.held_active.saturating_sub(1),
-            Seat::Lane(lane) => {
-                self.lanes[lane].active = self.lanes[lane].active.saturating_sub(1);
-                self.in_flight = self.in_flight.saturating_sub(1);
-            }
-        }
+        let lane = &mut self.lanes[seat.lane];
+        lane.active = lane.active.saturating_sub(1);
+        let user = &mut lane.users[seat.user];
+        user.active = user.active.saturating_sub(1);
+        self.in_flight = self.in_flight.saturating_sub(usize::from(seat.lane != HELD));
     }
 
     /// Whether a poll that takes this seat had better be put aside.
     pub(super) fn is_full(&self, seat: Seat) -> bool {
-        match seat {
-            Seat::Held => self.held.len() >= READ_AHEAD,
-            Seat::Lane(lane) => self.lanes[lane].asks.len() >= READ_AHEAD,
-        }
+        self.lanes[seat.lane].users[seat.user].asks.len() >= READ_AHEAD
     }
 
     /// Puts a poll aside.
     pub(super) fn put_aside(&mut self, id: i64, seat: Seat) {
-        match seat {
-            Seat::Held => self.held_aside.push_back(id),
-            Seat::Lane(lane) => self.lanes[lane].aside.push_back(id),
-        }
+        self.lanes[seat.lane].users[seat.user].aside.push_back(id);
     }
 
     /// Polls that were put aside and whose turn comes near.
     pub(super) fn take_aside(&mut self) -> Vec<i64> {
-        let held = (&self.held, &mut self.held_aside);
-        let lanes = self.lanes.iter_mut().map(|lane| (&lane.asks, &mut lane.aside));
-        let near =
-            lanes.chain([held]).filter(|(queue, aside)| !aside.is_empty() && queue.len() < READ_AHEAD / 2);
-        near.flat_map(|(_, aside)| aside.drain(..aside.len().min(READ_AHEAD / 2))).collect()
+        let users = self.lanes.iter_mut().flat_map(|lane| &mut lane.users);
+        let near = users.filter(|user| !user.aside.is_empty() && user.asks.len() < READ_AHEAD / 2);
+        near.flat_map(|user| user.aside.drain(..user.aside.len().min(READ_AHEAD / 2))).collect()
     }
 
     /// Empties every queue: the ids that had not started.
     pub(super) fn drain(&mut self) -> Vec<i64> {
         self.queued.clear();
-        let lanes = self.lanes.iter_mut().flat_map(|lane| lane.firings.drain(..).chain(lane.asks.drain(..)));
-        lanes.chain(self.held.drain(..)).collect()
+        let mut ids = Vec::new();
+        for lane in &mut self.lanes {
+            lane.queued = 0;
+            for user in &mut lane.users {
+                ids.extend(user.firings.drain(..).chain(user.asks.drain(..)));
+            }
+        }
+        ids
     }
 }
 
 impl Lane {
+    fn user(&mut self, trigger: &str) -> usize {
+        if let Some(user) = self.by_trigger.get(trigger) {
+            return *user;
+        }
+        self.users.push(User::default());
+        self.by_trigger.insert(trigger.to_owned(), self.users.len() - 1);
+        self.users.len() - 1
+    }
+
+    /// The next one, by turns among the triggers that may start one more of `most`.
+    fn pop(&mut self, most: usize) -> Option<(i64, usize)> {
+        let left = most.saturating_sub(self.active);
+        let alone = self.expected == 1;
+        for offset in 0..self.users.len() {
+            let number = (self.turn + offset) % self.users.len();
+            let user = &mut self.users[number];
+            if (alone || user.active < ALPHA * left)
+                && let Some(id) = user.pop()
+            {
+                user.active += 1;
+                self.active += 1;
+                self.queued -= 1;
+                self.turn = number + 1;
+                return Some((id, number));
+            }
+        }
+        None
+    }
+}
+
+impl User {
     /// Firings and polls take turns, so that neither can starve the other.
     fn pop(&mut self) -> Option<i64> {
         let fire = !self.firings.is_empty() && (self.asks.is_empty() || !self.fired_last);
@@ -228,7 +292,7 @@ mod tests {
     #[test]
     fn an_origin_has_its_connections_and_no_more() {
         let mut lanes = lanes(100, 2, 1);
-        let a = Seat::Lane(lanes.lane("http://a"));
+        let a = lanes.seat("http://a", "t");
         for id in 0..5 {
             lanes.queue(id, a, true);
         }
@@ -240,8 +304,8 @@ mod tests {
     #[test]
     fn a_full_daemon_still_starts_what_goes_to_a_quiet_origin() {
         let mut lanes = lanes(10, 64, 1);
-        let busy = Seat::Lane(lanes.lane("http://busy"));
-        let quiet = Seat::Lane(lanes.lane("http://quiet"));
+        let busy = lanes.seat("http://busy", "t");
+        let quiet = lanes.seat("http://quiet", "u");
         for id in 0..64 {
             lanes.queue(id, busy, true);
         }
@@ -255,7 +319,7 @@ mod tests {
     #[test]
     fn polls_and_firings_take_turns() {
         let mut lanes = lanes(100, 4, 1);
-        let a = Seat::Lane(lanes.lane("http://a"));
+        let a = lanes.seat("http://a", "t");
         for id in 0..4 {
             lanes.queue(id, a, true);
             lanes.queue(10 + id, a, false);
@@ -266,12 +330,13 @@ mod tests {
     #[test]
     fn held_calls_count_apart() {
         let mut lanes = lanes(1, 1, 2);
+        let held = lanes.held_seat("t");
         for id in 0..3 {
-            lanes.queue(id, Seat::Held, false);
+            lanes.queue(id, held, false);
         }
         assert_eq!(started(&mut lanes), [0, 1]);
         assert_eq!(lanes.free_held_places(), 0);
-        let a = Seat::Lane(lanes.lane("http://a"));
+        let a = lanes.seat("http://a", "t");
         lanes.queue(9, a, true);
         assert_eq!(started(&mut lanes), [9]);
         assert_eq!(lanes.drain(), [2]);
@@ -280,12 +345,44 @@ mod tests {
     #[test]
     fn a_place_is_free_again_when_the_end_is_committed() {
         let mut lanes = lanes(100, 2, 1);
-        let number = lanes.lane("http://a");
+        let a = lanes.seat("http://a", "t");
         for _ in 0..8 {
-            lanes.take_place(Seat::Lane(number));
+            lanes.take_place(a);
         }
-        assert_eq!(lanes.free_places(), [0]);
-        lanes.free_place(Seat::Lane(number));
-        assert_eq!(lanes.free_places(), [1]);
+        assert_eq!(lanes.free_places()[a.lane], 0);
+        lanes.free_place(a);
+        assert_eq!(lanes.free_places()[a.lane], 1);
+    }
+
+    #[test]
+    fn a_trigger_that_is_stuck_leaves_connections_and_places_to_the_others_of_its_origin() {
+        let mut lanes = lanes(1000, 64, 1);
+        let (dead, live) = (lanes.seat("http://a", "dead"), lanes.seat("http://a", "live"));
+        lanes.expect(live);
+        let taken = lanes.free_for(dead);
+        for id in 0..1000 {
+            lanes.queue(id, dead, true);
+        }
+        for _ in 0..taken {
+            lanes.take_place(dead);
+        }
+        assert_eq!((taken, started(&mut lanes).len()), (192, 48), "three quarters");
+        assert_eq!(lanes.free_for(dead), 0);
+        assert_eq!(lanes.free_for(live), 48);
+        for id in 2000..2100 {
+            lanes.queue(id, live, true);
+        }
+        assert_eq!(started(&mut lanes), (2000..2012).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_last_place_of_an_origin_can_be_taken() {
+        let mut lanes = lanes(1000, 1, 1);
+        let (a, b) = (lanes.seat("http://a", "a"), lanes.seat("http://a", "b"));
+        lanes.expect(b);
+        for _ in 0..3 {
+            lanes.take_place(a);
+        }
+        assert_eq!((lanes.free_for(a), lanes.free_for(b)), (0, 1));
     }
 }

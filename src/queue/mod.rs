@@ -169,6 +169,10 @@ pub struct Want {
     pub origin: usize,
     /// At most this many rows.
     pub limit: usize,
+    /// At most this many of the origin's places.
+    pub ordinary: usize,
+    /// At most this many of the places for held firings.
+    pub held: usize,
 }
 
 /// A commit that may not have happened.

@@ -39,8 +39,8 @@ impl Places {
     pub(super) fn share(&mut self, want: &Want) -> Share {
         let waiting = self.waiting.get_mut(&want.origin);
         let among = waiting.as_ref().map_or(1, |n| (**n).max(1));
-        let ordinary = self.ordinary.get(want.origin).copied().unwrap_or(0).div_ceil(among);
-        let held = self.held.div_ceil(self.waiting_in_all.max(1));
+        let ordinary = self.ordinary.get(want.origin).map_or(0, |all| all.div_ceil(among)).min(want.ordinary);
+        let held = self.held.div_ceil(self.waiting_in_all.max(1)).min(want.held);
         if let Some(n) = waiting {
             *n = n.saturating_sub(1);
         }
