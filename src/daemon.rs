@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::client::{self, HttpClient};
 use crate::clock::SystemClock;
 use crate::config::{self, Checkpoint, Config, Synchronous};
-use crate::dispatch::{Dispatcher, Limits, Notice, Order, Settings};
+use crate::dispatch::{self, Dispatcher, Limits, Notice, Order, Settings};
 use crate::queue;
 use crate::queue::sqlite::{Options, SqliteStore};
 use crate::shutdown::{Signals, Wish};
@@ -63,6 +63,11 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
+fn retention(config: &Config) -> queue::Retention {
+    let config::Retention { succeeded, dispatched, others, outputs, uncertain } = config.retention;
+    queue::Retention { succeeded, dispatched, others, uncertain, outputs }
+}
+
 /// Runs until a signal ends it. `file` is where the configuration was read, and is read again at SIGHUP.
 ///
 /// # Errors
@@ -76,6 +81,8 @@ pub async fn run(config: Config, file: PathBuf) -> Result<(), Error> {
     let (orders, inbox) = mpsc::channel(4);
     let dispatcher = Dispatcher::new(store.clone(), client.clone(), SystemClock, settings(&config), notices);
     let mut engine = tokio::spawn(dispatcher.run(inbox));
+    let (keep, kept) = watch::channel(retention(&config));
+    let pruner = tokio::spawn(dispatch::prune(store.clone(), SystemClock, kept));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         triggers = config.triggers.len(),
@@ -94,7 +101,10 @@ pub async fn run(config: Config, file: PathBuf) -> Result<(), Error> {
             wish = signals.next() => {
                 let order = match wish {
                     Wish::Stop => Some(Order::Stop),
-                    Wish::Reload => reload(&config, &file, &client).map(Order::Reload),
+                    Wish::Reload => reload(&config, &file, &client).map(|config| {
+                        keep.send_replace(retention(&config));
+                        Order::Reload(settings(&config))
+                    }),
                 };
                 if let Some(order) = order {
                     // An engine that has ended is met at the top of the loop.
@@ -103,6 +113,8 @@ pub async fn run(config: Config, file: PathBuf) -> Result<(), Error> {
             }
         }
     };
+    // A deletion under way is in the writer's hands, and ends.
+    pruner.abort();
     ended.map_err(|_| Error::Failed)??;
     store.close().await;
     tracing::info!("stopped");
@@ -110,7 +122,7 @@ pub async fn run(config: Config, file: PathBuf) -> Result<(), Error> {
 }
 
 /// The configuration as it is now, if it is sound; otherwise the old one stays.
-fn reload(started: &Config, file: &Path, client: &HttpClient<SystemClock>) -> Option<Settings> {
+fn reload(started: &Config, file: &Path, client: &HttpClient<SystemClock>) -> Option<Config> {
     let config = match config::load(Some(file)) {
         Ok(config) => config,
         Err(error) => {
@@ -133,5 +145,5 @@ fn reload(started: &Config, file: &Path, client: &HttpClient<SystemClock>) -> Op
         "configuration reloaded: {} triggers",
         config.triggers.len()
     );
-    Some(settings(&config))
+    Some(config)
 }

@@ -7,6 +7,7 @@
 mod executor;
 mod intake;
 mod lanes;
+mod pruner;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use lanes::Limits;
+pub use pruner::prune;
 
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};

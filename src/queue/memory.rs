@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::pick::Places;
-use super::{Batch, Change, Committed, Error, Failed, Recovered, Store, Survey, Taken, Waiting, Want};
+use super::{
+    Batch, Change, Committed, Error, Failed, Recovered, Retention, Store, Survey, Taken, Waiting, Want,
+    before,
+};
 use crate::clock::UnixMillis;
 use crate::invocation::{AttemptEnd, Invocation, Output, Phase};
 use crate::request::Request;
@@ -288,6 +291,24 @@ impl Store for MemoryStore {
     async fn load(&self, ids: Vec<i64>) -> Result<Vec<Taken>, Error> {
         let table = self.table();
         Ok(ids.iter().filter_map(|id| table.rows.get(id)).map(|row| row.taken.clone()).collect())
+    }
+
+    async fn prune(&self, retention: Retention, now: UnixMillis) -> Result<u64, Error> {
+        let mut table = self.table();
+        let mut cutoffs: Vec<_> = retention.cutoffs(now).collect();
+        cutoffs.extend(retention.uncertain.map(|kept| ("uncertain", before(now, kept))));
+        let rows = table.rows.len();
+        table.rows.retain(|_, row| {
+            let state = row.taken.invocation.phase.as_str();
+            !cutoffs.iter().any(|(s, until)| *s == state && row.finished_at.is_some_and(|at| at <= *until))
+        });
+        let mut deleted = rows - table.rows.len();
+        if let Some(until) = retention.outputs.map(|kept| before(now, kept)) {
+            for row in table.rows.values_mut().filter(|row| row.finished_at.is_some_and(|at| at <= until)) {
+                deleted += usize::from(row.output.take().is_some());
+            }
+        }
+        Ok(deleted as u64)
     }
 
     async fn changed(&self) -> Result<bool, Error> {

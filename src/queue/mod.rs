@@ -16,6 +16,7 @@ pub mod sqlite;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use memory::MemoryStore;
 
@@ -240,6 +241,44 @@ pub struct Waiting {
     pub trigger_name: String,
 }
 
+/// How long what has ended is kept; `None`: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// `succeeded`.
+    pub succeeded: Option<Duration>,
+    /// `dispatched`.
+    pub dispatched: Option<Duration>,
+    /// `failed`, `rejected`, `expired`, `cancelled`.
+    pub others: Option<Duration>,
+    /// `uncertain` requests that nobody settled.
+    pub uncertain: Option<Duration>,
+    /// Outputs, whose requests may stay.
+    pub outputs: Option<Duration>,
+}
+
+impl Retention {
+    /// For each state that is not kept for ever: what ended at or before this instant goes.
+    fn cutoffs(&self, now: UnixMillis) -> impl Iterator<Item = (&'static str, UnixMillis)> {
+        let kept = [
+            ("succeeded", self.succeeded),
+            ("dispatched", self.dispatched),
+            ("failed", self.others),
+            ("rejected", self.others),
+            ("expired", self.others),
+            ("cancelled", self.others),
+        ];
+        kept.into_iter().filter_map(move |(state, kept)| Some((state, before(now, kept?))))
+    }
+}
+
+/// The instant `kept` before `now`.
+fn before(now: UnixMillis, kept: Duration) -> UnixMillis {
+    UnixMillis(now.0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// Rows that one commit of [`Store::prune`] deletes of each kind: a commit stays short.
+pub const PRUNED_AT_ONCE: u64 = 500;
+
 /// What a start finds.
 #[derive(Debug, Default)]
 pub struct Recovered {
@@ -271,6 +310,11 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Reads rows by id, as they are committed now. Rows that are gone, or cannot be read, are left out.
     fn load(&self, ids: Vec<i64>) -> impl Future<Output = Result<Vec<Taken>, Error>> + Send;
+
+    /// Deletes some of what has ended and is past its time, in one commit; answers how many rows went. As long as it is
+    /// [`PRUNED_AT_ONCE`] or more, there may be others.
+    fn prune(&self, retention: Retention, now: UnixMillis)
+    -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// Whether others have committed since the last survey.
     fn changed(&self) -> impl Future<Output = Result<bool, Error>> + Send;

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use schema::{Migrated, SCHEMA_VERSION, migrate};
 
-use super::{Batch, Committed, Error, Failed, Recovered, Store, Taken};
+use super::{Batch, Committed, Error, Failed, Recovered, Retention, Store, Taken};
 use crate::clock::UnixMillis;
 use crate::trigger::Trigger;
 use writer::{Command, Writer};
@@ -197,6 +197,10 @@ impl Store for SqliteStore {
                     .ok()
             })
             .collect())
+    }
+
+    async fn prune(&self, retention: Retention, now: UnixMillis) -> Result<u64, Error> {
+        self.ask(|reply| Command::Prune { retention, now, reply }).await.unwrap_or(Err(Error::Ended))
     }
 
     async fn changed(&self) -> Result<bool, Error> {

@@ -40,6 +40,10 @@ statements! {
     SIGN = "sign.sql";
     REGISTER = "register.sql";
     UNREGISTER = "unregister.sql";
+    PRUNE = "prune.sql";
+    PRUNE_UNCERTAIN = "prune_uncertain.sql";
+    PRUNE_IDS = "prune_ids.sql";
+    PRUNE_OUTPUTS = "prune_outputs.sql";
 }
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -319,6 +323,36 @@ pub(super) async fn register(c: &mut SqliteConnection, triggers: &[Arc<Trigger>]
     sqlx::query(UNREGISTER).bind(rows.clone()).execute(&mut *tx).await?;
     sqlx::query(REGISTER).bind(rows).execute(&mut *tx).await?;
     tx.commit().await
+}
+
+/// Deletes finished requests; answers how many.
+pub(super) async fn prune(
+    c: &mut SqliteConnection,
+    state: &'static str,
+    until: UnixMillis,
+    limit: i64,
+) -> Result<u64> {
+    Ok(sqlx::query(PRUNE).bind(state).bind(until.0).bind(limit).execute(c).await?.rows_affected())
+}
+
+/// Deletes uncertain requests; answers how many.
+pub(super) async fn prune_uncertain(c: &mut SqliteConnection, until: UnixMillis, limit: i64) -> Result<u64> {
+    let given_up = ids(c, sqlx::query(PRUNE_UNCERTAIN).bind(until.0).bind(limit)).await?;
+    if given_up.is_empty() {
+        return Ok(0);
+    }
+    Ok(sqlx::query(PRUNE_IDS).bind(json(&given_up)).execute(c).await?.rows_affected())
+}
+
+/// Deletes outputs; answers how many.
+pub(super) async fn prune_outputs(c: &mut SqliteConnection, until: UnixMillis, limit: i64) -> Result<u64> {
+    Ok(sqlx::query(PRUNE_OUTPUTS).bind(until.0).bind(limit).execute(c).await?.rows_affected())
+}
+
+/// Gives some of the pages that were freed back to the file system.
+pub(super) async fn shrink(c: &mut SqliteConnection) -> Result<()> {
+    sqlx::query("PRAGMA incremental_vacuum(200)").execute(c).await?;
+    Ok(())
 }
 
 /// What changes when others commit, and only then.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Options, explain, intake, statements};
 use crate::clock::UnixMillis;
-use crate::queue::{Batch, Committed, Error, Failed, Recovered};
+use crate::queue::{Batch, Committed, Error, Failed, PRUNED_AT_ONCE, Recovered, Retention, before};
 use crate::trigger::Trigger;
 
 /// What the writer is asked to do.
@@ -23,6 +23,7 @@ pub(super) enum Command {
     Start { triggers: Vec<Arc<Trigger>>, now: UnixMillis, reply: oneshot::Sender<Result<Recovered, Error>> },
     Register { triggers: Vec<Arc<Trigger>>, reply: oneshot::Sender<Result<(), Error>> },
     Commit { batch: Batch, reply: oneshot::Sender<Result<Committed, Box<Failed>>> },
+    Prune { retention: Retention, now: UnixMillis, reply: oneshot::Sender<Result<u64, Error>> },
     Changed { reply: oneshot::Sender<Result<bool, Error>> },
     Close(oneshot::Sender<()>),
 }
@@ -58,6 +59,10 @@ impl Writer {
                     let _ = reply.send(
                         self.checked("commit", answer).map_err(|error| Box::new(Failed { error, batch })),
                     );
+                }
+                Command::Prune { retention, now, reply } => {
+                    let answer = self.prune(&retention, now).await;
+                    let _ = reply.send(self.checked("delete what is past its time", answer));
                 }
                 Command::Changed { reply } => {
                     let answer = self.changed().await;
@@ -106,6 +111,27 @@ impl Writer {
 
     async fn register(&mut self, triggers: &[Arc<Trigger>]) -> Result<(), sqlx::Error> {
         statements::register(self.connection().await?, triggers).await
+    }
+
+    async fn prune(&mut self, retention: &Retention, now: UnixMillis) -> Result<u64, sqlx::Error> {
+        let limit = i64::try_from(PRUNED_AT_ONCE).unwrap_or(i64::MAX);
+        let connection = self.connection().await?;
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut deleted = 0;
+        for (state, until) in retention.cutoffs(now) {
+            deleted += statements::prune(&mut tx, state, until, limit).await?;
+        }
+        if let Some(kept) = retention.uncertain {
+            deleted += statements::prune_uncertain(&mut tx, before(now, kept), limit).await?;
+        }
+        if let Some(kept) = retention.outputs {
+            deleted += statements::prune_outputs(&mut tx, before(now, kept), limit).await?;
+        }
+        tx.commit().await?;
+        if deleted > 0 {
+            statements::shrink(self.connection().await?).await?;
+        }
+        Ok(deleted)
     }
 
     async fn changed(&mut self) -> Result<bool, sqlx::Error> {
