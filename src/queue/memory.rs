@@ -250,10 +250,12 @@ impl Store for MemoryStore {
         for polled in batch.polled {
             let id = polled.next.id;
             if let Some(row) = table.rows.get_mut(&id)
-                && row.taken.invocation.phase == polled.next.phase
+                && row.taken.invocation.phase.as_str() == polled.next.phase.as_str()
+                && row.taken.invocation.attempt == polled.next.attempt
             {
-                let cancel_requested = row.taken.invocation.cancel_requested;
-                row.taken.invocation = Invocation { cancel_requested, hops: 0, ..polled.next };
+                let Invocation { polls, last_polled_at, http_status, trouble, memory, .. } = polled.next;
+                let now = &mut row.taken.invocation;
+                *now = Invocation { polls, last_polled_at, http_status, trouble, memory, ..now.clone() };
                 row.taken.due_at = Some(polled.due_at);
             }
         }

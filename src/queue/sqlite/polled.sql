@@ -1,5 +1,5 @@
 -- Polls that changed nothing but their counters: one narrow write a row. ?1: a JSON array of
--- [id, attempt, due_at, polls, last_polled_at, http_status, error_message, progress].
+-- [id, attempt, due_at, polls, last_polled_at, http_status, error_message, progress, state].
 UPDATE OR IGNORE requests SET
   due_at = j.value ->> 2,
   polls = j.value ->> 3,
@@ -9,4 +9,4 @@ UPDATE OR IGNORE requests SET
   progress = j.value ->> 7
 FROM json_each(?1) AS j
 WHERE requests.id = j.value ->> 0 AND requests.attempt = j.value ->> 1
-  AND (requests.state = 'polling' OR requests.state = 'collecting')
+  AND requests.state = j.value ->> 8

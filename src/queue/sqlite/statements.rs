@@ -172,6 +172,7 @@ pub(super) async fn polled(c: &mut SqliteConnection, polled: &[Polled]) -> Resul
                 next.http_status,
                 next.trouble.as_ref().map(|t| t.message.as_str()),
                 memory_text(&next.memory),
+                next.phase.as_str(),
             )
         })
         .collect();
