@@ -13,7 +13,7 @@ use super::{
     before,
 };
 use crate::clock::UnixMillis;
-use crate::invocation::{AttemptEnd, Invocation, Output, Phase};
+use crate::invocation::{AttemptEnd, Code, Invocation, Output, Phase};
 use crate::request::Request;
 use crate::trigger::Trigger;
 
@@ -50,6 +50,13 @@ impl Row {
 
     fn ready_at(&self) -> UnixMillis {
         self.taken.due_at.unwrap_or(self.run_at)
+    }
+
+    /// When a start polls it: at once where its origin was not allowed, since this configuration may allow it.
+    fn polled_at(&self) -> UnixMillis {
+        let trouble = self.taken.invocation.trouble.as_ref();
+        let forbidden = trouble.is_some_and(|trouble| trouble.code == Code::ForbiddenOrigin);
+        self.taken.due_at.filter(|_| !forbidden).unwrap_or(UnixMillis(0))
     }
 }
 
@@ -141,6 +148,7 @@ impl Table {
             .filter(|row| {
                 let invocation = &row.taken.invocation;
                 row.taken.trigger_name == want.trigger.name
+                    && self.is_open(&want.trigger.name)
                     && invocation.phase == Phase::Pending
                     && row.ready_at() <= now
                     && !invocation.cancel_requested
@@ -153,15 +161,16 @@ impl Table {
     }
 
     fn take(&mut self, look: &super::Look, out: &mut Committed) {
-        let named: BTreeSet<String> = self
-            .rows
-            .values()
-            .filter(|row| row.taken.invocation.phase == Phase::Pending)
-            .map(|row| row.taken.trigger_name.clone())
-            .filter(|name| self.is_open(name))
-            .collect();
-        let wants: Vec<&Want> = look.wants.iter().filter(|want| named.contains(&want.trigger.name)).collect();
+        let mut wants: Vec<&Want> = look.wants.iter().collect();
         if look.survey {
+            let named: BTreeSet<String> = self
+                .rows
+                .values()
+                .filter(|row| row.taken.invocation.phase == Phase::Pending)
+                .map(|row| row.taken.trigger_name.clone())
+                .filter(|name| self.is_open(name))
+                .collect();
+            wants.retain(|want| named.contains(&want.trigger.name));
             out.hungry.extend(
                 named.iter().filter(|name| wants.iter().all(|want| want.trigger.name != **name)).cloned(),
             );
@@ -224,12 +233,13 @@ impl Store for MemoryStore {
                 Phase::Triggering => found.interrupted.push(*id),
                 Phase::Polling(_) | Phase::Collecting(_) => found.waiting.push(Waiting {
                     id: *id,
-                    due_at: row.taken.due_at.unwrap_or(UnixMillis(0)),
+                    due_at: row.polled_at(),
                     trigger_name: row.taken.trigger_name.clone(),
                 }),
                 Phase::Pending | Phase::Finished(_) => {}
             }
         }
+        found.waiting.sort_by_key(|row| row.due_at);
         Ok(found)
     }
 

@@ -18,7 +18,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use memory::MemoryStore;
+pub use memory::{MemoryStore, Row as MemoryRow};
 
 pub use row::arguments_problem;
 
