@@ -7,4 +7,5 @@ mod support;
 mod cli;
 mod client;
 mod config;
+mod queue_contract;
 mod schema;

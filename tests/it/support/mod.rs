@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod far_end;
+pub(crate) mod table;
 
 use std::future::Future;
 use std::time::Duration;
