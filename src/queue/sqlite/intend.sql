@@ -1,13 +1,15 @@
 -- The intent: from here on a row may have been fired. ?1: a JSON array of [id, deadline of the round if it begins now],
 -- ?2: now. By primary key; everything that candidates.sql believed is checked again.
-UPDATE OR IGNORE requests SET
+-- How it is read: see record.sql.
+WITH j AS MATERIALIZED (SELECT value FROM json_each(?1))
+UPDATE OR IGNORE requests NOT INDEXED SET
   state = 'triggering',
   attempt = attempt + 1,
   due_at = NULL,
   started_at = coalesce(started_at, ?2),
   deadline_at = coalesce(deadline_at, j.value ->> 1)
-FROM json_each(?1) AS j
-WHERE requests.id = j.value ->> 0
+FROM j
+WHERE likelihood(j.value IS NOT NULL, 0.000001) AND requests.id = j.value ->> 0
   AND requests.state = 'pending'
   AND coalesce(requests.due_at, requests.run_at) <= ?2
   AND requests.cancel_requested = 0

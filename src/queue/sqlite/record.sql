@@ -1,7 +1,10 @@
--- New phases. ?1: a JSON array of arrays, see `changes_json`. Each row is found by its primary key and written only if it
--- is still in the state and attempt that the decision was made from. OR IGNORE: a row that breaks a CHECK (its checks were
+-- New phases. ?1: a JSON array of arrays, whose columns are named below. Each row is found by its primary key and written
+-- only if it is still in the state (1) and attempt (2) that the decision was made from. OR IGNORE: a row that breaks a CHECK (its checks were
 -- switched off when it was inserted) is passed over and reported as lost, so that it cannot hold up its neighbours.
-UPDATE OR IGNORE requests SET
+-- MATERIALIZED, NOT INDEXED and likelihood() say that j is read first and requests by its primary key: else a table that
+-- somebody ANALYZEd when it had few rows would be read from end to end. Here and in all other writes of many rows.
+WITH j AS MATERIALIZED (SELECT value FROM json_each(?1))
+UPDATE OR IGNORE requests NOT INDEXED SET
   state = j.value ->> 3,
   due_at = j.value ->> 4,
   status_uri = j.value ->> 5,
@@ -15,6 +18,6 @@ UPDATE OR IGNORE requests SET
   accepted_at = j.value ->> 13,
   finished_at = j.value ->> 14,
   progress = j.value ->> 15
-FROM json_each(?1) AS j
-WHERE requests.id = j.value ->> 0 AND requests.state = j.value ->> 1 AND requests.attempt = j.value ->> 2
+FROM j
+WHERE likelihood(j.value IS NOT NULL, 0.000001) AND requests.id = j.value ->> 0 AND requests.state = j.value ->> 1 AND requests.attempt = j.value ->> 2
 RETURNING requests.id
