@@ -1,4 +1,4 @@
--- The firings that ended, one row each. ?1: a JSON array of arrays, see `attempts_json`.
+-- The firings that ended, one row each. ?1: a JSON array of arrays, in the order of these columns.
 INSERT OR REPLACE INTO attempts
   (request_id, attempt, round, started_at, ended_at, http_status, outcome, status_uri, error_code, error_message)
 SELECT

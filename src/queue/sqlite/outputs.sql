@@ -1,4 +1,5 @@
--- The outputs that came. ?1: a JSON array of arrays, see `outputs_json`; a body that is not UTF-8 travels as hex.
+-- The outputs that came. ?1: a JSON array of arrays: these columns, and before the body whether it is hex, as one that is not
+-- UTF-8 travels.
 INSERT OR REPLACE INTO outputs (request_id, content_type, bytes, truncated, body)
 SELECT
   j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3,
