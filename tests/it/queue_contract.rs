@@ -226,7 +226,7 @@ pub(crate) async fn started<T: Table>() -> T {
 /// At most `limit` rows of a trigger, whose origin has the places of that number.
 pub(crate) fn want(name: &str, origin: usize, limit: usize) -> Want {
     let trigger = triggers().into_iter().find(|trigger| trigger.name == name).unwrap();
-    Want { trigger, origin, limit }
+    Want { trigger, origin, limit, ordinary: usize::MAX, held: usize::MAX }
 }
 
 /// A survey with places for all.

@@ -25,7 +25,7 @@ impl Database {
         let trigger = Arc::new(Trigger::new("t", Url::parse("https://api.example/").unwrap()));
         migrate(&options, &[trigger]).await.unwrap();
         let connection = sqlx::SqliteConnection::connect_with(&options.writing()).await.unwrap();
-        Self { connection, folder: folder }
+        Self { connection, folder }
     }
 
     async fn run(&mut self, sql: impl Into<String>) {
