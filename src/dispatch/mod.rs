@@ -382,6 +382,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                     row.invocation.started_at = None;
                 }
                 self.returned.push(Return { before: row.invocation, due_at: None });
+                // Nothing else says that it is ready again.
+                self.intake.survey_soon();
                 continue;
             }
             if self.stopping.is_none()
