@@ -1,6 +1,6 @@
 //! The table in a SQLite file: opening, migrating and locking it, and the handle that the engine holds.
 //!
-//! One [writer](writer) task owns the one connection that writes; readers have their own. The reasons for what is set on a
+//! One writer task owns the one connection that writes; readers have their own. The reasons for what is set on a
 //! connection are measured: a write is only believed after a checked COMMIT, a connection that saw an error inside a
 //! transaction is thrown away, and nothing that commits is ever cancelled.
 
