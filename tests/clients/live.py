@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+"""The daemon as producers meet it: the real program, a far end of its own on 127.0.0.1, rows inserted by the
+distribution's sqlite3 program and by Python's sqlite3 module, results read with the sqlite3 program.
+
+The daemon looks at its table by itself once a minute only, so a row that is fired within seconds was noticed when it was
+committed. The second part does what the README tells a new user to do, line by line.
+
+  tests/clients/live.py                          builds target/debug/triggerd first
+  TRIGGERD=/path/to/triggerd tests/clients/live.py    uses that one
+
+Needs cargo (unless TRIGGERD is set), the sqlite3 program, and Python's standard library. The last line is
+`N passed, N failed`; whatever was started is stopped, also after a failure.
+"""
+
+import http.server
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+# Far below the minute between two looks of the daemon, far above what a busy machine needs.
+SOON = 20
+
+passed = failed = 0
+started = []  # processes to end
+
+
+def check(what, good, found=None):
+  global passed, failed
+  if good:
+    passed += 1
+  else:
+    failed += 1
+    print(f"FAILED: {what}" + (f": {found!r}" if found is not None else ""), file=sys.stderr)
+  return good
+
+
+def start(command, folder, log, environment=None):
+  with open(log, "wb") as output:
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+  started.append(process)
+  return process
+
+
+def stop_all():
+  for process in reversed(started):
+    if process.poll() is None:
+      process.kill()
+      process.wait()
+
+
+def text_of(path):
+  with open(path, encoding="utf-8", errors="replace") as file:
+    return file.read()
+
+
+class FarEnd(http.server.ThreadingHTTPServer):
+  """Starts a remote job for each POST, in the mode that `$callMode` asks for. A job is over at its third question."""
+
+  daemon_threads = True
+
+  def __init__(self):
+    super().__init__(("127.0.0.1", 0), FarEndHandler)
+    self.lock = threading.Lock()
+    self.numbers = itertools.count(1)
+    self.fired = []  # (arguments, headers), in order
+    self.asked = {}
+    self.origin = f"http://127.0.0.1:{self.server_port}"
+    threading.Thread(target=self.serve_forever, daemon=True).start()
+
+  def firings(self, name):
+    with self.lock:
+      return [headers for arguments, headers in self.fired if arguments.get("name") == name]
+
+
+class FarEndHandler(http.server.BaseHTTPRequestHandler):
+  protocol_version = "HTTP/1.1"
+
+  def answer(self, status, location=None, body=b""):
+    self.send_response(status)
+    if location:
+      self.send_header("Location", location)
+    self.send_header("Content-Type", "application/json")
+    self.send_header("Content-Length", str(len(body)))
+    self.end_headers()
+    self.wfile.write(body)
+
+  def do_POST(self):
+    arguments = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    with self.server.lock:
+      job = next(self.server.numbers)
+      self.server.fired.append((arguments, {name.lower(): value for name, value in self.headers.items()}))
+      self.server.asked[job] = [0, arguments]
+    mode = arguments.get("$callMode")
+    if mode == "FireAndForget":
+      self.answer(200)
+    elif mode == "LongPolling":
+      self.answer(303, f"/leg/{job}")
+    else:
+      self.answer(202, f"{self.server.origin}/status/{job}")  # some say it whole, some relative
+
+  def do_GET(self):
+    _, what, job = self.path.split("/")
+    with self.server.lock:
+      state = self.server.asked[int(job)]
+      if what != "output":
+        state[0] += 1
+      over, arguments = state[0] >= 3, state[1]
+    output = json.dumps({"hello": arguments.get("name")}).encode()
+    if arguments.get("name") == "endless" and what == "status":
+      self.answer(200)
+    elif what == "status":
+      self.answer(303, f"/output/{job}") if over else self.answer(200)
+    elif what == "leg" and not over:
+      self.answer(303, f"/leg/{job}")
+    else:
+      self.answer(200, body=output)
+
+  def log_message(self, *_):
+    pass
+
+
+class Place:
+  """A folder with a configuration, a database and a daemon."""
+
+  def __init__(self, folder, far_end):
+    self.folder = folder
+    self.database = os.path.join(folder, "queue.db")
+    self.log = os.path.join(folder, "daemon.log")
+    with open(os.path.join(folder, "triggerd.toml"), "w", encoding="utf-8") as file:
+      file.write(
+        '[database]\nurl = "sqlite:queue.db"\n'
+        '[dispatch]\nfallback_poll = "1m"\n'
+        f'[triggers.hello]\nurl = "{far_end.origin}/hello"\npoll = {{ initial = "50ms", max = "200ms" }}\n')
+    self.triggerd("migrate")
+    self.daemon = start([TRIGGERD, "run"], folder, self.log)
+
+  def triggerd(self, *arguments):
+    done = subprocess.run(
+      [TRIGGERD, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SOON, check=False)
+    if done.returncode:
+      raise RuntimeError(f"triggerd {' '.join(arguments)}: {done.stderr}")
+    return done.stdout
+
+  def sqlite3(self, sql):
+    """The sqlite3 program, one process for each statement, as a shell script has it."""
+    done = subprocess.run(
+      ["sqlite3", "-batch", "-init", os.devnull, "-cmd", ".timeout 5000", self.database, sql],
+      stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SOON, check=False)
+    if done.returncode or done.stderr:
+      raise RuntimeError(f"{sql}: {done.stderr}")
+    return done.stdout.strip()
+
+  def wait_for(self, sql, wanted, seconds=SOON):
+    """What `sql` says, as soon as it says what is wanted, or in the end."""
+    end = time.monotonic() + seconds
+    while True:
+      found = self.sqlite3(sql)
+      if found == wanted or time.monotonic() > end:
+        return found
+      time.sleep(0.05)
+
+  def ended(self, what, ident, state, output=None):
+    found = self.wait_for(f"SELECT state, coalesce(output, '') FROM results WHERE id = {ident} AND is_final", f"{state}|{output or ''}")
+    return check(what, found == f"{state}|{output or ''}", found or self.sqlite3(f"SELECT * FROM request_why WHERE id = {ident}"))
+
+
+def producers(place, far_end):
+  found = place.wait_for("SELECT ready_at IS NOT NULL FROM daemon", "1")
+  check("the daemon is ready", found == "1", found)
+  hello = "INSERT INTO requests (trigger_name, arguments{}) VALUES ('hello', json_object('name', '{}'){})"
+
+  # One at a time, each after the last has ended: the daemon is at rest when it comes.
+  for n in range(3):
+    ident = place.sqlite3(hello.format("", f"shell-{n}", "") + " RETURNING id")
+    place.ended(f"a row of the sqlite3 program is fired when it comes ({n})", ident, "succeeded", f'{{"hello": "shell-{n}"}}')
+
+  connection = sqlite3.connect(place.database, timeout=5)
+  for n in range(3):
+    with connection:
+      ident = connection.execute(
+        "INSERT INTO requests (trigger_name, arguments) VALUES (?, ?)", ("hello", json.dumps({"name": f"python-{n}"}))).lastrowid
+    place.ended(f"a row of Python is fired when it comes ({n})", ident, "succeeded", f'{{"hello": "python-{n}"}}')
+
+  with connection:
+    first = connection.execute(hello.format("", "one of three", "")).lastrowid
+    connection.executemany("INSERT INTO requests (trigger_name, arguments) VALUES ('hello', ?)", [('{"name": "one of three"}',)] * 2)
+    time.sleep(0.5)
+    check("nothing is fired before the producer's COMMIT", far_end.firings("one of three") == [])
+  for ident in (first, first + 1, first + 2):
+    place.ended("all rows of one transaction are fired", ident, "succeeded", '{"hello": "one of three"}')
+  headers = far_end.firings("one of three")
+  check("each has an Idempotency-Key of its own", len({h["idempotency-key"] for h in headers}) == 3, headers)
+
+  with connection:
+    connection.execute(hello.format("", "taken back", ""))
+    connection.rollback()
+
+  # Each call mode, chosen by the row.
+  for mode, state, output in (
+    ("LongPolling", "succeeded", '{"hello": "LongPolling"}'), ("FireAndForget", "dispatched", None)):
+    ident = place.sqlite3(hello.format(", call_mode", mode, f", '{mode}'") + " RETURNING id")
+    place.ended(f"a request in the mode {mode}", ident, state, output)
+
+  # Twice the same key: one firing.
+  ident = place.sqlite3(hello.format(", unique_key", "endless", ", 'only-one'") + " RETURNING id")
+  found = place.wait_for(f"SELECT state FROM requests WHERE id = {ident}", "polling")
+  check("a remote job that goes on is polled", found == "polling", found)
+  again = place.sqlite3(hello.format(", unique_key", "endless", ", 'only-one'") + " ON CONFLICT DO NOTHING RETURNING id")
+  check("a second request with its key is not inserted", again == "", again)
+  with connection:
+    connection.execute("UPDATE requests SET cancel_requested = 1 WHERE id = ?", (ident,))
+  place.ended("a cancel is noticed when it comes", ident, "cancelled")
+  check("the key was fired once", len(far_end.firings("endless")) == 1)
+
+  # A time to come.
+  at = int(time.time() * 1000) + 1500
+  ident = place.sqlite3(hello.format(", run_at", "later", f", {at}") + " RETURNING id")
+  place.ended("a request with run_at", ident, "succeeded", '{"hello": "later"}')
+  found = place.sqlite3(f"SELECT started_at >= run_at AND started_at < run_at + 5000 FROM requests WHERE id = {ident}")
+  check("it is fired at its time", found == "1", found)
+
+  # The operator's pause.
+  with connection:
+    connection.execute("UPDATE triggers SET paused = 1, paused_reason = 'month end' WHERE name = 'hello'")
+  ident = place.sqlite3(hello.format("", "paused", "") + " RETURNING id")
+  time.sleep(1)
+  found = place.sqlite3(f"SELECT state, why LIKE '%paused (month end)%' FROM request_why WHERE id = {ident}")
+  check("a paused trigger is not fired, and request_why says so", found == "pending|1", found)
+  with connection:
+    connection.execute("UPDATE triggers SET paused = 0, paused_reason = NULL WHERE name = 'hello'")
+  place.ended("it is fired when the pause ends", ident, "succeeded", '{"hello": "paused"}')
+  connection.close()
+
+  check("what was rolled back was never fired", far_end.firings("taken back") == [])
+  found = place.sqlite3("SELECT count(*) FROM request_why")
+  check("nothing is left open", found == "0", found)
+  check("nothing was fired twice", len(far_end.fired) == int(place.sqlite3("SELECT count(*) FROM attempts")))
+
+  place.daemon.send_signal(signal.SIGTERM)
+  try:
+    code = place.daemon.wait(SOON)
+  except subprocess.TimeoutExpired:
+    code = "none"
+  check("SIGTERM stops it in order", code == 0, code)
+  found = place.sqlite3("PRAGMA integrity_check")
+  check("the file is whole", found == "ok", found)
+
+
+def blocks(markdown):
+  """The code blocks of a document: (language, text)."""
+  return re.findall(r"^```(\w+)\n(.*?)^```$", markdown, re.DOTALL | re.MULTILINE)
+
+
+def readme(folder):
+  """The README's first five minutes: its files written, its commands run, its claims about what they print compared."""
+  text = text_of(os.path.join(ROOT, "README.md"))
+  begin, end = "<!-- five minutes: begin -->", "<!-- five minutes: end -->"
+  if not check("the README has its first five minutes", text.count(begin) == 1 and text.count(end) == 1):
+    return
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = str(free.getsockname()[1])
+  text = text[text.index(begin):text.index(end)].replace("8700", port)
+
+  environment = {**os.environ, "PATH": f"{os.path.dirname(TRIGGERD)}:{os.environ['PATH']}", "TZ": "UTC"}
+  environment = {name: value for name, value in environment.items() if not name.startswith("TRIGGERD")}
+  log = os.path.join(folder, "log")
+  expected = []
+  for language, block in blocks(text):
+    named = re.match(r"# ([a-z_]+\.(?:py|toml))\b", block)
+    if named:
+      with open(os.path.join(folder, named[1]), "w", encoding="utf-8") as file:
+        file.write(block)
+    elif language == "sh":
+      # A line that ends in & runs on, as in a terminal of its own.
+      for line in block.splitlines():
+        if line.endswith(" &"):
+          start(["bash", "-c", f"exec {line[:-2]}"], folder, f"{log}-{len(started)}", environment)
+          continue
+      commands = "\n".join(line for line in block.splitlines() if not line.endswith(" &"))
+      done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=60, check=False)
+      check(f"the README's commands work:\n{block}", done.returncode == 0, done.stderr)
+      expected.append(done.stdout)
+      time.sleep(1)  # a person needs longer to the next one
+    elif language == "text":
+      # What the commands before it print. Times, and what takes them, differ.
+      def same(printed):
+        printed = re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( UTC|Z)?", "TIME", printed)
+        return [re.sub(r"\s+", " ", line).strip() for line in printed.splitlines()]
+      check(f"the README's commands print what it says:\n{block}", same(block) == same(expected[-1]), expected[-1])
+  check("the README shows commands and what they print", len(expected) >= 4, len(expected))
+  for process in started:
+    if process.poll() is None:
+      process.send_signal(signal.SIGTERM)
+
+
+def main():
+  global TRIGGERD
+  missing = [tool for tool in ("sqlite3",) if not shutil.which(tool)]
+  if missing:
+    print(f"FAILED: {', '.join(missing)} is not installed (Debian: apt-get install {' '.join(missing)})", file=sys.stderr)
+    print("0 passed, 1 failed")
+    return 1
+  TRIGGERD = os.environ.get("TRIGGERD")
+  if not TRIGGERD:
+    subprocess.run(["cargo", "build", "--locked", "--quiet"], cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
+    TRIGGERD = os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"), "debug", "triggerd")
+  TRIGGERD = os.path.abspath(TRIGGERD)
+  print(f"== {TRIGGERD}, sqlite3 {subprocess.check_output(['sqlite3', '--version'], text=True).split()[0]}, Python's {sqlite3.sqlite_version}")
+  for part in (lambda folder: (lambda far_end: producers(Place(folder, far_end), far_end))(FarEnd()), readme):
+    folder = tempfile.mkdtemp(prefix="triggerd-live-")
+    before = failed
+    try:
+      part(folder)
+    except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-except
+      check("it goes on to the end", False, error)
+    finally:
+      stop_all()
+      if failed > before:
+        for name in sorted(os.listdir(folder)):
+          if "log" in name:
+            print(f"--- {name}\n{text_of(os.path.join(folder, name))[-4000:]}", file=sys.stderr)
+      shutil.rmtree(folder, ignore_errors=True)
+  print(f"{passed} passed, {failed} failed")
+  return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+  try:
+    sys.exit(main())
+  finally:
+    stop_all()
