@@ -7,5 +7,7 @@ mod support;
 mod cli;
 mod client;
 mod config;
+mod docs;
 mod queue_contract;
+mod rooms;
 mod schema;

@@ -1,0 +1,238 @@
+//! The documents say all that there is, and nothing that is not.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use triggerd::invocation::{Code, Outcome, Phase};
+use url::Url;
+
+const README: &str = include_str!("../../README.md");
+const REFERENCE: &str = include_str!("../../docs/reference.md");
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
+const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
+const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_init.sql");
+const DEFAULTS: &str = include_str!("../../config/defaults.toml");
+
+#[test]
+fn every_state_is_in_the_readme_and_in_the_reference() {
+    let url = || Url::parse("http://far.example/").unwrap();
+    let phases = [Phase::Pending, Phase::Triggering, Phase::Polling(url()), Phase::Collecting(url())];
+    let states = phases.into_iter().chain(Outcome::ALL.map(Phase::Finished));
+    for state in states {
+        assert_row(README, "README.md", state.as_str());
+        assert_row(REFERENCE, "docs/reference.md", state.as_str());
+    }
+}
+
+#[test]
+fn every_error_code_is_in_the_readme_and_in_the_reference() {
+    for code in Code::ALL {
+        assert_row(README, "README.md", code.as_str());
+        assert_row(REFERENCE, "docs/reference.md", code.as_str());
+    }
+}
+
+#[test]
+fn every_code_of_a_refused_statement_is_in_the_readme_and_in_the_reference() {
+    let codes: BTreeSet<_> = SCHEMA
+        .split("'triggerd: ")
+        .skip(1)
+        .filter_map(|message| message.split_once(": ").map(|(code, _)| code))
+        .collect();
+    assert!(codes.len() > 10, "they were not found: {codes:?}");
+    for code in codes {
+        assert_row(README, "README.md", code);
+        assert_row(REFERENCE, "docs/reference.md", code);
+    }
+}
+
+#[test]
+fn every_table_view_and_column_is_in_the_reference() {
+    for name in names_after("\nCREATE TABLE ").chain(names_after("\nCREATE VIEW ")) {
+        if name != "replace_guard" {
+            assert_mentions(REFERENCE, "docs/reference.md", name);
+        }
+    }
+    for table in ["requests", "outputs", "attempts", "triggers", "daemon"] {
+        let start = SCHEMA.find(&format!("\nCREATE TABLE {table} (")).unwrap();
+        let definition = SCHEMA[start + 2..].split("\n)").next().unwrap();
+        let columns = definition.lines().skip(1).filter_map(|line| {
+            let mut words = line.strip_prefix("  ")?.split_whitespace();
+            let (name, kind) = (words.next()?, words.next()?);
+            matches!(kind.trim_end_matches(','), "TEXT" | "INTEGER" | "BLOB").then_some(name)
+        });
+        let columns: Vec<_> = columns.filter(|name| (table, *name) != ("daemon", "id")).collect();
+        assert!(columns.len() > 4, "they were not found: {columns:?}");
+        for column in columns {
+            assert_mentions(REFERENCE, "docs/reference.md", column);
+        }
+    }
+}
+
+#[test]
+fn every_key_that_may_be_configured_is_in_its_documentation() {
+    // What is refused says what is known.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.toml");
+    let text = "[database]\nx = 1\n[dispatch]\nx = 1\n[retention]\nx = 1\n[log]\nx = 1\n\
+                [credentials.c]\nkind = \"bearer\"\ntoken = { env = \"T\" }\nx = 1\n\
+                [triggers.t]\nurl = \"http://far.example/\"\nx = 1\npoll = { x = 1 }\nretry = { x = 1 }\n";
+    std::fs::write(&file, text).unwrap();
+    let error = triggerd::config::load(Some(&file)).expect_err("keys that nobody knows");
+    let mut sections = BTreeSet::new();
+    for problem in error.problems() {
+        let (place, known) = problem.split_once(".x: unknown key (known here: ").expect("an unknown key");
+        let place = place.rsplit(": ").next().unwrap();
+        let heading = match place.split('.').next().unwrap() {
+            "credentials" => "credentials.NAME",
+            "triggers" => "triggers.NAME",
+            section => section,
+        };
+        for key in known.trim_end_matches(')').split(", ") {
+            let text = section(heading);
+            let said = if place.ends_with(".poll") || place.ends_with(".retry") {
+                text.contains(&format!("{key} = "))
+            } else {
+                text.contains(&format!("`{key}`"))
+            };
+            assert!(said, "docs/configuration.md, [{heading}] does not mention {place}.{key}");
+        }
+        sections.insert(place);
+    }
+    assert_eq!(sections.len(), 8, "{sections:?}");
+}
+
+#[test]
+fn every_default_is_in_the_documentation_as_it_is() {
+    let mut heading = "";
+    let mut compared = 0;
+    for line in DEFAULTS.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            heading = name.trim_end_matches(']');
+        } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            let text = section(if heading == "trigger" { "triggers.NAME" } else { heading });
+            // A table or a list as it is; a string without its quotes.
+            let value = value.trim_matches('"');
+            let row = row(text, key).unwrap_or_else(|| panic!("docs/configuration.md has no row {key}"));
+            let cell = row.split('|').nth(2).unwrap().trim().trim_matches('`');
+            assert_eq!(cell, value, "docs/configuration.md, [{heading}] {key}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "they were not found");
+}
+
+#[test]
+fn every_verb_is_in_the_readme() {
+    let help = Command::new(env!("CARGO_BIN_EXE_triggerd")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let verbs = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let verbs: Vec<_> = verbs.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(verbs.contains(&"run"), "{help}");
+    let running = README.split("\n## Running it\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    for verb in verbs.into_iter().filter(|verb| *verb != "help") {
+        let said = running.contains(&format!("`{verb}`")) || running.contains(&format!("`{verb} "));
+        assert!(said, "README.md, \"Running it\" does not mention {verb}");
+    }
+}
+
+/// A promise is worth the test that holds it. `TODO-TEST` is one that is still to be named.
+#[test]
+fn each_promise_names_tests_and_each_of_them_exists() {
+    let sources: Vec<_> = ["src", "tests"]
+        .into_iter()
+        .flat_map(|folder| files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)))
+        .filter(|path| path.extension().is_some_and(|e| e == "rs" || e == "py"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let promises = README.split("\n## What is promised\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut texts: Vec<String> = Vec::new();
+    for line in promises.lines() {
+        if line.starts_with(|c: char| c.is_ascii_digit()) {
+            texts.push(String::new());
+        }
+        if let Some(text) = texts.last_mut() {
+            text.push_str(line);
+        }
+    }
+    assert!(texts.len() >= 9, "they were not found");
+    let mut missing = Vec::new();
+    for (n, text) in (1..).zip(&texts) {
+        let tests: Vec<_> = text.split("[test: ").skip(1).filter_map(|rest| rest.split(']').next()).collect();
+        assert!(!tests.is_empty(), "promise {n} names no test");
+        for test in tests {
+            let (rust, python) = (format!("fn {test}("), format!("def {test}("));
+            if !sources.iter().any(|source| source.contains(&rust) || source.contains(&python)) {
+                missing.push(format!("promise {n}: {test}"));
+            }
+        }
+    }
+    assert_eq!(missing, [""; 0], "named in README.md, and nowhere to be found");
+}
+
+#[test]
+fn each_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documents = [
+        ("README.md", README),
+        ("CONTRIBUTING.md", CONTRIBUTING),
+        ("docs/reference.md", REFERENCE),
+        ("docs/configuration.md", CONFIGURATION),
+    ];
+    for (name, text) in documents {
+        for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let here = root.join(name);
+            let path = if file.is_empty() { here } else { here.parent().unwrap().join(file) };
+            assert!(path.exists(), "{name}: {target}: there is no such file");
+            if !anchor.is_empty() {
+                let found = std::fs::read_to_string(&path).unwrap();
+                let anchors: Vec<_> =
+                    found.lines().filter(|line| line.starts_with('#')).map(anchor_of).collect();
+                assert!(anchors.iter().any(|a| a == anchor), "{name}: {target}: there is no such heading");
+            }
+        }
+    }
+}
+
+/// `## Of refused statements` is `of-refused-statements`.
+fn anchor_of(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+}
+
+/// The section of docs/configuration.md on `[name]`.
+fn section(name: &str) -> &'static str {
+    let after = CONFIGURATION.split(&format!("\n## `[{name}]`\n")).nth(1);
+    let after = after.unwrap_or_else(|| panic!("docs/configuration.md has no section [{name}]"));
+    after.split("\n## ").next().unwrap_or(after)
+}
+
+/// The row of a table that begins with `name`.
+fn row<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    text.lines().find(|line| line.starts_with(&format!("| `{name}` |")))
+}
+
+fn assert_row(text: &str, document: &str, name: &str) {
+    assert!(row(text, name).is_some(), "{document} has no row for {name}");
+}
+
+fn assert_mentions(text: &str, document: &str, name: &str) {
+    assert!(text.contains(&format!("`{name}`")), "{document} does not mention {name}");
+}
+
+/// The names that follow `statement` in the schema.
+fn names_after(statement: &str) -> impl Iterator<Item = &'static str> {
+    let after: Vec<_> = SCHEMA.split(statement).skip(1).collect();
+    after.into_iter().filter_map(|rest| rest.split([' ', '(']).next())
+}
+
+/// All files below `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
