@@ -88,6 +88,11 @@ pub(super) fn broke(mut turn: Turn, broke: &Break, cx: &Context<'_>) -> Step {
     let trouble = Trouble::new(broke.code(), broke.why());
     turn.next.http_status = None;
     match broke {
+        // It cannot be sent as it is, and would not be the next time.
+        Break::NotSent { code: Code::InvalidRequest, .. } => {
+            turn.attempt = Some(attempt(AttemptOutcome::NotSent, None, None, Some(&trouble), cx));
+            turn.finish(Outcome::Rejected, Some(trouble), "the request cannot be sent")
+        }
         Break::NotSent { code, .. } => {
             turn.attempt = Some(attempt(AttemptOutcome::NotSent, None, None, Some(&trouble), cx));
             let counts = *code != Code::CredentialUnavailable;

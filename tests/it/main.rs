@@ -9,5 +9,6 @@ mod client;
 mod config;
 mod docs;
 mod queue_contract;
+mod retention;
 mod rooms;
 mod schema;

@@ -85,6 +85,14 @@ fn a_401_uses_up_no_limit_and_is_fired_again_once_at_once() {
 }
 
 #[test]
+fn a_request_that_cannot_be_sent_as_it_is_ends_at_once() {
+    let event = Event::Broke(Break::NotSent { code: Code::InvalidRequest, why: "no query".to_owned() });
+    let step = take(&firing(CallMode::LongPolling, &trigger()), event, &at(NOW, &trigger()));
+    ends(&step, Outcome::Rejected, Code::InvalidRequest);
+    assert_eq!(step.attempt.unwrap().outcome, AttemptOutcome::NotSent);
+}
+
+#[test]
 fn a_credential_that_cannot_be_had_uses_up_no_limit() {
     let trigger = Trigger { retry: Retry { max_refusals: 1, ..trigger().retry }, ..trigger() };
     let event = Event::Broke(Break::NotSent { code: Code::CredentialUnavailable, why: "no file".to_owned() });
