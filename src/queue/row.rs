@@ -80,7 +80,8 @@ impl Cell {
 
     fn count(&self, column: &str) -> Result<u32, Problem> {
         let n = self.int(column)?.unwrap_or(0);
-        u32::try_from(n).map_err(|_| format!("{column}: is not a count"))
+        // As far as one can count and still have room for the next.
+        u32::try_from(n).ok().filter(|n| *n < u32::MAX).ok_or_else(|| format!("{column}: is not a count"))
     }
 
     /// A time that a producer chose.
@@ -114,12 +115,12 @@ impl Raw {
             self.trigger_name.text("trigger_name")?.ok_or("trigger_name: is missing")?.to_owned();
         let created_at = self.created_at.instant("created_at")?.ok_or("created_at: is missing")?;
         let phase = self.phase()?;
-        let arguments = if phase == Phase::Pending { self.arguments()? } else { String::new() };
-        let priority = self.priority.int("priority")?.ok_or("priority: is missing")?;
-        if !(-100..=100).contains(&priority) {
-            return Err("priority: is not between -100 and 100".to_owned());
-        }
-        self.run_at.time("run_at")?.ok_or("run_at: is missing")?;
+        let arguments = if phase == Phase::Pending {
+            self.check_before_firing()?;
+            self.arguments()?
+        } else {
+            String::new()
+        };
         let traceparent = self.traceparent.text("traceparent")?.map(str::to_owned);
         if traceparent.as_deref().is_some_and(|text| !is_traceparent(text)) {
             return Err("traceparent: is not a W3C traceparent".to_owned());
@@ -131,7 +132,7 @@ impl Raw {
             phase,
             requested_mode: self.call_mode.mode("call_mode")?,
             effective_mode: self.effective_call_mode.mode("effective_call_mode")?,
-            cancel_requested: self.cancel_requested.int("cancel_requested")? == Some(1),
+            cancel_requested: self.cancel_requested == Cell::Int(1),
             expires_at: self.expires_at.time("expires_at")?,
             deadline_at: self.deadline_at.time("deadline_at")?,
             started_at: self.started_at.instant("started_at")?,
@@ -146,6 +147,20 @@ impl Raw {
         };
         let request = Request { id: self.id, arguments, traceparent, created_at };
         Ok(Taken { trigger_name, invocation, request, due_at: self.due_at.instant("due_at")? })
+    }
+
+    /// What only matters until it is fired: a remote job is not given up for it.
+    fn check_before_firing(&self) -> Result<(), Problem> {
+        let priority = self.priority.int("priority")?.ok_or("priority: is missing")?;
+        if !(-100..=100).contains(&priority) {
+            return Err("priority: is not between -100 and 100".to_owned());
+        }
+        self.run_at.time("run_at")?.ok_or("run_at: is missing")?;
+        self.due_at.time("due_at")?;
+        match self.cancel_requested.int("cancel_requested")? {
+            Some(0 | 1) => Ok(()),
+            _ => Err("cancel_requested: is neither 0 nor 1".to_owned()),
+        }
     }
 
     fn phase(&self) -> Result<Phase, Problem> {
@@ -223,7 +238,33 @@ pub fn arguments_problem(text: &str) -> Option<String> {
             Err(e) if e.is_data() => return Some("is not a JSON object".to_owned()),
             Err(_) => return Some("is not valid JSON".to_owned()),
         };
-    reserved.then(|| "must not contain $callMode: there is a column for it".to_owned())
+    if reserved {
+        return Some("must not contain $callMode: there is a column for it".to_owned());
+    }
+    (depth(text) > DEEPEST_ARGUMENTS).then(|| format!("is nested deeper than {DEEPEST_ARGUMENTS} levels"))
+}
+
+/// As deep as `json_valid` goes in any SQLite that a producer may have, and far less than ends a careless parser.
+const DEEPEST_ARGUMENTS: usize = 2000;
+
+/// How deep a valid JSON text is nested.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Whether `text` is a `traceparent` of W3C Trace Context: version, trace id, parent id, flags; nothing all zero.
@@ -262,6 +303,13 @@ mod tests {
         ] {
             assert!(arguments_problem(bad).is_some(), "{bad}");
         }
+    }
+
+    #[test]
+    fn arguments_are_nested_as_deep_as_sqlite_goes() {
+        let nested = |n: usize| format!(r#"{{"a":{}"\"[[[",1{}}}"#, "[".repeat(n), "]".repeat(n));
+        assert_eq!(arguments_problem(&nested(1999)), None);
+        assert_eq!(arguments_problem(&nested(2000)).unwrap(), "is nested deeper than 2000 levels");
     }
 
     #[test]

@@ -17,7 +17,7 @@ SELECT r.id
 FROM level CROSS JOIN requests AS r INDEXED BY requests_candidates
 WHERE r.state = 'pending' AND r.trigger_name = ?1 AND r.priority = level.priority
   AND coalesce(r.due_at, r.run_at) <= ?2
-  AND r.cancel_requested = 0
+  AND r.cancel_requested <> 1 -- what is neither 0 nor 1 is found to be bad when it is read
   AND (r.expires_at IS NULL OR r.expires_at > ?2)
   AND (r.deadline_at IS NULL OR r.deadline_at > ?2)
   AND EXISTS (SELECT 1 FROM triggers AS t WHERE t.name = ?1 AND t.active = 1 AND t.paused = 0)

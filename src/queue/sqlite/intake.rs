@@ -11,8 +11,8 @@ use crate::queue::{Committed, Look, Survey, Taken, Want};
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
-/// Cancels and expiries that one survey lists, as in `ending.sql`.
-const ENDING_LIMIT: usize = 500;
+/// Rows of one kind that a survey lists, as in `ending.sql`, `strangers.sql` and `never.sql`.
+const SURVEY_LIMIT: usize = 500;
 
 /// Makes the intents that `look` has places for, and a survey if it asks for one.
 pub(super) async fn look(c: &mut SqliteConnection, look: &Look, out: &mut Committed) -> Result<()> {
@@ -20,13 +20,18 @@ pub(super) async fn look(c: &mut SqliteConnection, look: &Look, out: &mut Commit
         out.triggering = statements::triggering(c).await?;
     }
     let mut wants: Vec<&Want> = look.wants.iter().collect();
+    let mut bad = Vec::new();
     if look.survey {
         let heads = statements::heads(c).await?;
         if heads.iter().any(|head| !head.known) {
             let strangers = statements::strangers(c).await?;
             let problem = "trigger_name: is no trigger of the table triggers".to_owned();
-            out.rejected.extend(strangers.into_iter().map(|id| (id, problem.clone())));
+            bad.extend(strangers.into_iter().map(|id| (id, problem.clone())));
         }
+        let never = statements::never(c).await?;
+        // A stranger that is never ready has its verdict already.
+        let never: Vec<i64> = never.into_iter().filter(|id| bad.iter().all(|(bad, _)| bad != id)).collect();
+        good(statements::load(c, &never).await?, &mut bad);
         let open: HashSet<&[u8]> =
             heads.iter().filter(|head| head.open).map(|head| head.name.as_slice()).collect();
         wants.retain(|want| open.contains(want.trigger.name.as_bytes()));
@@ -36,17 +41,39 @@ pub(super) async fn look(c: &mut SqliteConnection, look: &Look, out: &mut Commit
             open.difference(&wanted).filter_map(|name| std::str::from_utf8(name).ok().map(str::to_owned)),
         );
     }
-    take(c, look, &wants, out).await?;
-    if !out.rejected.is_empty() {
-        statements::reject(c, &out.rejected, look.now).await?;
-    }
+    let more = bad.len() >= SURVEY_LIMIT;
+    take(c, look, &wants, &mut bad, out).await?;
+    reject(c, look, bad, out).await?;
     if look.survey {
-        out.survey = Some(survey(c, look).await?);
+        let mut survey = survey(c, look, out).await?;
+        survey.more |= more;
+        out.survey = Some(survey);
     }
     Ok(())
 }
 
-async fn take(c: &mut SqliteConnection, look: &Look, wants: &[&Want], out: &mut Committed) -> Result<()> {
+/// Ends bad rows, and tells of those that were there to be ended: one that is followed already only cannot be read.
+async fn reject(
+    c: &mut SqliteConnection,
+    look: &Look,
+    mut bad: Vec<(i64, String)>,
+    out: &mut Committed,
+) -> Result<()> {
+    if !bad.is_empty() {
+        let rejected: HashSet<i64> = statements::reject(c, &bad, look.now).await?.into_iter().collect();
+        bad.retain(|(id, _)| rejected.contains(id));
+        out.rejected.extend(bad);
+    }
+    Ok(())
+}
+
+async fn take(
+    c: &mut SqliteConnection,
+    look: &Look,
+    wants: &[&Want],
+    bad: &mut Vec<(i64, String)>,
+    out: &mut Committed,
+) -> Result<()> {
     let mut places = Places::new(look, wants);
     let mut picked: Vec<Taken> = Vec::new();
     let mut intents: Vec<(i64, i64)> = Vec::new();
@@ -58,7 +85,7 @@ async fn take(c: &mut SqliteConnection, look: &Look, wants: &[&Want], out: &mut 
         }
         let ids = statements::candidates(c, &want.trigger.name, look.now, share.limit).await?;
         let full = ids.len() == share.limit;
-        let rows = good(statements::load(c, &ids).await?, &mut out.rejected);
+        let rows = good(statements::load(c, &ids).await?, bad);
         let (rows, short) = places.pick(want, share, rows);
         if full || short {
             out.hungry.push(want.trigger.name.clone());
@@ -77,7 +104,7 @@ async fn take(c: &mut SqliteConnection, look: &Look, wants: &[&Want], out: &mut 
     Ok(())
 }
 
-async fn survey(c: &mut SqliteConnection, look: &Look) -> Result<Survey> {
+async fn survey(c: &mut SqliteConnection, look: &Look, out: &mut Committed) -> Result<Survey> {
     let ids = statements::ending(c, look.now).await?;
     let by_firing: HashMap<bool, Vec<i64>> = ids.into_iter().fold(HashMap::new(), |mut by, (id, firing)| {
         by.entry(firing).or_default().push(id);
@@ -86,11 +113,9 @@ async fn survey(c: &mut SqliteConnection, look: &Look) -> Result<Survey> {
     let ending = by_firing.get(&false).map_or(&[][..], Vec::as_slice);
     let mut bad = Vec::new();
     let rows = good(statements::load(c, ending).await?, &mut bad);
-    if !bad.is_empty() {
-        statements::reject(c, &bad, look.now).await?;
-    }
+    reject(c, look, bad, out).await?;
     Ok(Survey {
-        more: ending.len() >= ENDING_LIMIT,
+        more: ending.len() >= SURVEY_LIMIT,
         ending: rows,
         cancelling: by_firing.get(&true).cloned().unwrap_or_default(),
         next: statements::next(c, look.now).await?,

@@ -5,3 +5,4 @@ UPDATE OR IGNORE requests NOT INDEXED SET
   state = 'rejected', due_at = NULL, error_code = 'invalid_request', error_message = j.value ->> 1, finished_at = ?2
 FROM j
 WHERE likelihood(j.value IS NOT NULL, 0.000001) AND requests.id = j.value ->> 0 AND requests.state = 'pending'
+RETURNING requests.id

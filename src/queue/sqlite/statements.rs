@@ -28,6 +28,7 @@ statements! {
     GIVE_BACK = "give_back.sql";
     HEADS = "heads.sql";
     STRANGERS = "strangers.sql";
+    NEVER = "never.sql";
     CANDIDATES = "candidates.sql";
     LOAD = "load.sql";
     INTEND = "intend.sql";
@@ -220,6 +221,11 @@ pub(super) async fn strangers(c: &mut SqliteConnection) -> Result<Vec<i64>> {
     ids(c, sqlx::query(STRANGERS)).await
 }
 
+/// Pending rows that would never become ready.
+pub(super) async fn never(c: &mut SqliteConnection) -> Result<Vec<i64>> {
+    ids(c, sqlx::query(NEVER)).await
+}
+
 /// Ready rows of a trigger, in the order to fire them.
 pub(super) async fn candidates(
     c: &mut SqliteConnection,
@@ -248,10 +254,13 @@ pub(super) async fn intend(
     ids(c, sqlx::query(INTEND).bind(json(&rows)).bind(now.0)).await
 }
 
-/// Ends bad rows.
-pub(super) async fn reject(c: &mut SqliteConnection, rows: &[(i64, String)], now: UnixMillis) -> Result<()> {
-    sqlx::query(REJECT).bind(json(&rows)).bind(now.0).execute(c).await?;
-    Ok(())
+/// Ends bad rows; answers with those that were still pending.
+pub(super) async fn reject(
+    c: &mut SqliteConnection,
+    rows: &[(i64, String)],
+    now: UnixMillis,
+) -> Result<Vec<i64>> {
+    ids(c, sqlx::query(REJECT).bind(json(&rows)).bind(now.0)).await
 }
 
 /// Requests whose end is due, and whether a firing of theirs is under way.

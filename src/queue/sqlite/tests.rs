@@ -108,6 +108,7 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
                 "SCAN requests USING INDEX requests_candidates",
                 "SEARCH r USING INDEX requests_candidates (trigger_name>?)",
             ],
+            "never.sql" => &["SEARCH requests USING INDEX requests_wake (<expr>>?)"],
             "strangers.sql" => &["SCAN requests USING INDEX requests_candidates"],
             "candidates.sql" => &[
                 "SEARCH r USING INDEX requests_candidates (trigger_name=? AND priority<?)",
