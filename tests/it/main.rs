@@ -12,3 +12,4 @@ mod queue_contract;
 mod retention;
 mod rooms;
 mod schema;
+mod sqlite;
