@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnection};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
 
 use super::{Options, explain, library_version, lock, statements};
@@ -44,10 +44,14 @@ pub async fn migrate(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Mig
 pub(super) async fn migrate_locked(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
     refuse_remote_filesystem(options)?;
     let created = !options.path.exists();
+    if !created {
+        // Before the file is put into WAL mode: it may be another program's.
+        let mut connection = open(options, &options.connect()).await?;
+        version(&mut connection).await?;
+        connection.close().await.map_err(|e| explain("close the database", e))?;
+    }
     let connect = options.writing().create_if_missing(true).auto_vacuum(SqliteAutoVacuum::Incremental);
-    let mut connection = SqliteConnection::connect_with(&connect)
-        .await
-        .map_err(|e| explain(&format!("open {}", options.path.display()), e))?;
+    let mut connection = open(options, &connect).await?;
     let (text, library) =
         library_version(&mut connection).await.map_err(|e| explain("read the SQLite version", e))?;
     if library < OLDEST_LIBRARY {
@@ -71,6 +75,12 @@ pub(super) async fn migrate_locked(options: &Options, triggers: &[Arc<Trigger>])
     let to = version(&mut connection).await?;
     connection.close().await.map_err(|e| explain("close the database", e))?;
     Ok(Migrated { created, from, to, backup })
+}
+
+async fn open(options: &Options, connect: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
+    SqliteConnection::connect_with(connect)
+        .await
+        .map_err(|e| explain(&format!("open {}", options.path.display()), e))
 }
 
 /// A copy of the file as it is before an upgrade.
