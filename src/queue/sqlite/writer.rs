@@ -74,6 +74,8 @@ impl Writer {
                     {
                         tracing::warn!(error = %e, "closing the database failed");
                     }
+                    // Whoever is told may open the file again at once.
+                    drop(self);
                     let _ = done.send(());
                     return;
                 }
