@@ -1,12 +1,13 @@
 //! The statements, one function each: what is bound, what comes back.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow, SqliteValueRef};
 use sqlx::{Decode as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 
 use crate::clock::UnixMillis;
-use crate::invocation::Phase;
+use crate::invocation::{Output, Phase};
 use crate::queue::row::{Cell, Raw, memory_text};
 use crate::queue::{Change, Polled, Return, Waiting};
 use crate::trigger::Trigger;
@@ -24,6 +25,7 @@ statements! {
     RECORD = "record.sql";
     ATTEMPTS = "attempts.sql";
     OUTPUTS = "outputs.sql";
+    OUTPUT = "output.sql";
     POLLED = "polled.sql";
     GIVE_BACK = "give_back.sql";
     HEADS = "heads.sql";
@@ -123,19 +125,47 @@ pub(super) async fn outputs<'a>(
     c: &mut SqliteConnection,
     changes: impl Iterator<Item = &'a Change>,
 ) -> Result<()> {
-    let rows: Vec<_> = changes
-        .filter_map(|change| change.output.as_ref().map(|output| (change.next.id, output)))
-        .map(|(id, output)| {
-            let (binary, body) = match text(&output.body, output.truncated) {
-                Some(text) => (false, std::borrow::Cow::Borrowed(text)),
-                None => (true, std::borrow::Cow::Owned(hex(&output.body))),
-            };
-            (id, output.content_type.as_deref(), output.bytes, output.truncated, binary, body)
-        })
-        .collect();
-    if !rows.is_empty() {
-        sqlx::query(OUTPUTS).bind(json(&rows)).execute(c).await?;
+    let mut list = Vec::new();
+    let mut length = 0;
+    for (id, output) in
+        changes.filter_map(|change| change.output.as_ref().map(|output| (change.next.id, output)))
+    {
+        if output.body.len() >= LONG_OUTPUT {
+            long_output(c, id, output).await?;
+            continue;
+        }
+        let (binary, body) = match text(&output.body, output.truncated) {
+            Some(text) => (false, Cow::Borrowed(text)),
+            None => (true, Cow::Owned(hex(&output.body))),
+        };
+        list.push((id, output.content_type.as_deref(), output.bytes, output.truncated, binary, body));
+        length += output.body.len();
+        if length >= LONGEST_LIST {
+            sqlx::query(OUTPUTS).bind(json(&std::mem::take(&mut list))).execute(&mut *c).await?;
+            length = 0;
+        }
     }
+    if !list.is_empty() {
+        sqlx::query(OUTPUTS).bind(json(&list)).execute(c).await?;
+    }
+    Ok(())
+}
+
+/// Bytes from which an output is written by itself, without the cost of writing it as JSON.
+const LONG_OUTPUT: usize = 64 * 1024;
+/// Bytes of outputs in one list. As JSON they may be six times as many; SQLite takes no text of more than 10^9 bytes, and
+/// a batch that it does not take would be tried again for ever.
+const LONGEST_LIST: usize = 16 * 1024 * 1024;
+
+async fn long_output(c: &mut SqliteConnection, id: i64, output: &Output) -> Result<()> {
+    let bytes = i64::try_from(output.bytes).unwrap_or(i64::MAX);
+    let query =
+        sqlx::query(OUTPUT).bind(id).bind(output.content_type.clone()).bind(bytes).bind(output.truncated);
+    let query = match text(&output.body, output.truncated) {
+        Some(text) => query.bind(text.to_owned()),
+        None => query.bind(output.body.clone()),
+    };
+    query.execute(c).await?;
     Ok(())
 }
 
