@@ -129,7 +129,7 @@ pub struct Polled {
 /// An intent that was not acted on: the row goes back to what it was, the attempt not charged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Return {
-    /// The request before its intent; `None` for an intent of which only the id is known.
+    /// The request before its intent. Its attempt, start and deadline go back into the row.
     pub before: Invocation,
     /// What `due_at` was.
     pub due_at: Option<UnixMillis>,
@@ -304,8 +304,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Makes the table `triggers` say what the configuration says. `paused` stays as it is.
     fn register(&self, triggers: Vec<Arc<Trigger>>) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Stores all of a batch, or nothing. The batch comes back with an error, to be tried again: after an error
-    /// it is not known whether it was stored, and writing it again is harmless, since each write is guarded.
+    /// Stores all of a batch, or nothing. The batch comes back with an error (but [`Error::Ended`]), to be tried again:
+    /// after an error it is not known whether it was stored, and writing it again is harmless, since each write is guarded.
     fn commit(&self, batch: Batch) -> impl Future<Output = Result<Committed, Box<Failed>>> + Send;
 
     /// Reads rows by id, as they are committed now. Rows that are gone, or cannot be read, are left out.

@@ -8,7 +8,7 @@ use crate::request::CallMode;
 /// The places of one look while they are given away.
 ///
 /// Triggers of one origin share its places evenly; what one leaves goes to those after it, and whoever comes short
-/// is `hungry` and is served first at the next look.
+/// is `hungry`, to be looked for again.
 pub(super) struct Places {
     ordinary: Vec<usize>,
     held: usize,

@@ -1,5 +1,5 @@
 -- Rows by primary key, in the order asked for. ?1: a JSON array of ids. Arguments only where they are needed (to fire) and
--- as long as their trigger allows, so that a giant row is never read into memory.
+-- as long as their trigger allows, so that giant ones are never read into memory.
 SELECT
   r.id, r.trigger_name,
   CASE WHEN r.state = 'pending' AND octet_length(r.arguments) <= coalesce(t.max_arguments, 65536) THEN r.arguments END,
