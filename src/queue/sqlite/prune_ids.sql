@@ -1,2 +1,3 @@
--- Finished requests by id. ?1: a JSON array of ids.
-DELETE FROM requests WHERE id IN (SELECT value FROM json_each(?1))
+-- Finished requests by id. ?1: a JSON array of ids, ?2: ended at or before. By requests_finished, see prune.sql.
+DELETE FROM requests INDEXED BY requests_finished
+WHERE finished_at IS NOT NULL AND finished_at <= ?2 AND id IN (SELECT value FROM json_each(?1))

@@ -381,7 +381,7 @@ pub(super) async fn prune_uncertain(c: &mut SqliteConnection, until: UnixMillis,
     if given_up.is_empty() {
         return Ok(0);
     }
-    Ok(sqlx::query(PRUNE_IDS).bind(json(&given_up)).execute(c).await?.rows_affected())
+    Ok(sqlx::query(PRUNE_IDS).bind(json(&given_up)).bind(until.0).execute(c).await?.rows_affected())
 }
 
 /// Deletes outputs; answers how many.

@@ -63,7 +63,7 @@ impl Database {
         self
     }
 
-    /// The lines of the plan that say how `requests` is read.
+    /// The lines of the plan that say how `requests` and `outputs` are read.
     async fn plan(&mut self, sql: &str) -> Vec<String> {
         let query = format!("EXPLAIN QUERY PLAN {sql}");
         let lines = sqlx::query(AssertSqlSafe(query)).fetch_all(&mut self.connection).await.unwrap();
@@ -72,7 +72,12 @@ impl Database {
             .map(|line| line.get::<String, _>(3))
             .filter(|line| line.starts_with("SCAN ") || line.starts_with("SEARCH "))
             .map(|line| line.replace("COVERING INDEX", "INDEX"))
-            .filter(|line| line.contains("requests") || line.contains(" r ") || line == "SCAN r")
+            .filter(|line| {
+                line.contains("requests")
+                    || line.contains(" r ")
+                    || line.contains(" outputs")
+                    || line == "SCAN r"
+            })
             .collect();
         lines.sort();
         lines.dedup();
@@ -107,6 +112,14 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
             "heads.sql" => &[
                 "SCAN requests USING INDEX requests_candidates",
                 "SEARCH r USING INDEX requests_candidates (trigger_name>?)",
+            ],
+            "prune.sql" | "prune_uncertain.sql" | "prune_ids.sql" => {
+                &["SEARCH requests USING INDEX requests_finished (finished_at>? AND finished_at<?)"]
+            }
+            "prune_outputs.sql" => &[
+                "SCAN outputs",
+                "SEARCH outputs USING INTEGER PRIMARY KEY (rowid<?)",
+                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
             ],
             "never.sql" => &["SEARCH requests USING INDEX requests_wake (<expr>>?)"],
             "strangers.sql" => &["SCAN requests USING INDEX requests_candidates"],
