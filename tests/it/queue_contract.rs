@@ -1,13 +1,15 @@
 //! What every keeper of the table owes the engine: one suite, run against each of them with a fresh table a test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use triggerd::clock::UnixMillis;
 use triggerd::invocation::{
     AttemptEnd, AttemptOutcome, Code, Invocation, Memory, Outcome, Output, Phase, Trouble,
 };
 use triggerd::queue::{
-    Batch, Change, Committed, Look, MemoryRow, MemoryStore, Polled, Return, Sign, Store, Taken, Want,
+    Batch, Change, Committed, Look, MemoryRow, MemoryStore, Polled, Retention, Return, Sign, Store, Taken,
+    Want,
 };
 use triggerd::request::CallMode;
 use triggerd::trigger::Trigger;
@@ -200,6 +202,7 @@ contract! {
     a_commit_of_others_gives_a_hint
     rows_are_read_by_id_and_those_that_are_gone_are_left_out
     a_daemon_is_ready_once_it_has_said_so_and_only_until_the_next_start
+    what_has_ended_is_deleted_once_its_time_is_over
     what_was_committed_is_there_after_a_restart
 }
 
@@ -905,6 +908,54 @@ async fn a_daemon_is_ready_once_it_has_said_so_and_only_until_the_next_start<T: 
     assert!(table.is_ready().await);
     table.store().start(triggers(), at(1)).await.unwrap();
     assert!(!table.is_ready().await);
+}
+
+async fn what_has_ended_is_deleted_once_its_time_is_over<T: Table>() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let table = started::<T>().await;
+    let mut finished = Vec::new();
+    for outcome in Outcome::ALL {
+        let row = intended(&table, new("alpha")).await;
+        let done = Change { output: Some(output(b"x")), ..ended(fired(&row), outcome) };
+        assert_eq!(change(table.store(), vec![done]).await, [] as [i64; 0]);
+        finished.push(row.invocation.id);
+    }
+    let unfinished = [
+        table.insert(new("alpha")).await,
+        intended(&table, new("beta")).await.invocation.id,
+        polling(&table, at(3000)).await.id,
+    ];
+    let left = async || {
+        let rows = table.store().load([&finished[..], &unfinished[..]].concat()).await.unwrap();
+        let (ended, open): (Vec<_>, Vec<_>) =
+            rows.iter().partition(|row| matches!(row.invocation.phase, Phase::Finished(_)));
+        assert_eq!(open.len(), unfinished.len(), "what has not ended stays");
+        ended.iter().map(|row| row.invocation.phase.as_str()).collect::<Vec<_>>()
+    };
+    let over = UnixMillis(at(50).0).plus(DAY);
+    let keep = Retention::default();
+    let prune = async |retention| table.store().prune(retention, over).await.unwrap();
+    assert_eq!(prune(keep).await, 0, "without a limit all is kept");
+    let all = Retention {
+        succeeded: Some(DAY),
+        dispatched: Some(DAY),
+        others: Some(DAY),
+        uncertain: Some(DAY),
+        outputs: Some(DAY),
+    };
+    let early = UnixMillis(over.0 - 1);
+    assert_eq!(table.store().prune(all, early).await.unwrap(), 0, "not before its time");
+
+    assert_eq!(prune(Retention { outputs: Some(DAY), ..keep }).await, 7);
+    assert_eq!(table.read(finished[0]).await.output, None);
+    assert_eq!(left().await.len(), 7);
+    assert_eq!(prune(Retention { succeeded: Some(DAY), ..keep }).await, 1);
+    assert_eq!(prune(Retention { dispatched: Some(DAY), ..keep }).await, 1);
+    assert_eq!(left().await, ["failed", "rejected", "expired", "cancelled", "uncertain"]);
+    assert_eq!(prune(Retention { others: Some(DAY), ..keep }).await, 4);
+    assert_eq!(left().await, ["uncertain"], "it waits for an operator");
+    assert_eq!(prune(all).await, 1);
+    assert_eq!(left().await, [] as [&str; 0]);
 }
 
 async fn what_was_committed_is_there_after_a_restart<T: Table>() {
