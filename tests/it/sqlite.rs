@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::Row as _;
 use triggerd::invocation::{Invocation, Outcome, Output, Phase};
-use triggerd::queue::sqlite::{Migrated, SCHEMA_VERSION, SqliteStore, migrate};
+use triggerd::queue::sqlite::{Migrated, Options, SCHEMA_VERSION, SqliteStore, migrate};
 use triggerd::queue::{Batch, Change, Error, Look, Store};
 
 use crate::queue_contract::{
@@ -439,6 +439,25 @@ async fn an_empty_file_becomes_a_database() {
         std::fs::write(database(&folder), b"").unwrap();
         let migrated = migrate(&options(&folder), &triggers()).await.unwrap();
         assert_eq!((migrated.from, migrated.to), (0, SCHEMA_VERSION));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_link_to_a_database_is_the_same_database() {
+    bounded(async {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(options(&folder), &triggers()).await.unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("link.db");
+        std::os::unix::fs::symlink(folder.path().join("queue.db"), &link).unwrap();
+        let linked = Options { path: link, ..options(&folder) };
+        let error = SqliteStore::open(linked.clone(), &triggers()).await.err().unwrap();
+        assert!(matches!(error, Error::Locked(_)), "{error}");
+        assert!(matches!(migrate(&linked, &triggers()).await.unwrap_err(), Error::Locked(_)));
+        store.close().await;
+        SqliteStore::open(linked, &triggers()).await.unwrap().close().await;
+        assert!(!elsewhere.path().join("link.db.lock").exists());
     })
     .await;
 }

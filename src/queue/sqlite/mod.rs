@@ -51,6 +51,19 @@ const JOURNAL_SIZE_LIMIT: &str = "67108864";
 const ROW_BUFFER: usize = 512;
 
 impl Options {
+    /// The same file by its real name, as SQLite names its sidecar files: one lock, and one folder to watch, whatever
+    /// links lead to it.
+    fn resolved(self) -> Self {
+        let path = match (std::fs::canonicalize(&self.path), self.path.parent(), self.path.file_name()) {
+            (Ok(path), ..) => path,
+            (Err(_), Some(parent), Some(name)) if !parent.as_os_str().is_empty() => {
+                std::fs::canonicalize(parent).map_or_else(|_| self.path.clone(), |parent| parent.join(name))
+            }
+            _ => self.path.clone(),
+        };
+        Self { path, ..self }
+    }
+
     /// What every connection of the daemon has in common.
     fn connect(&self) -> SqliteConnectOptions {
         SqliteConnectOptions::new()
@@ -141,6 +154,7 @@ impl SqliteStore {
     /// # Errors
     /// [`Error::Locked`] when another daemon has it; the rest as their names say.
     pub async fn open(options: Options, triggers: &[Arc<Trigger>]) -> Result<Self, Error> {
+        let options = options.resolved();
         let lock = lock(&options.path)?;
         schema::migrate_locked(&options, triggers).await?;
         let readers = SqlitePoolOptions::new()

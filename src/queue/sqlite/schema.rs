@@ -37,8 +37,9 @@ pub struct Migrated {
 /// # Errors
 /// [`Error::Locked`] while a daemon runs; the rest as their names say.
 pub async fn migrate(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
+    let options = options.clone().resolved();
     let _lock = lock(&options.path)?;
-    migrate_locked(options, triggers).await
+    migrate_locked(&options, triggers).await
 }
 
 pub(super) async fn migrate_locked(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
