@@ -1,0 +1,326 @@
+//! One request and a SIGKILL at every point of its way: before and after each commit and each exchange.
+//!
+//! The far end lives in the test, so its ledger survives the daemon. Two means make the points exact. The far end
+//! holds an answer: the daemon has sent a request and knows no more. And a producer holds the write lock: the
+//! daemon has read an answer, which its log tells, but cannot store what follows from it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::bounded;
+use crate::support::daemon::{Daemon, Site, Table};
+use crate::support::far_end::{Answer, FarEnd, Hold, Seen};
+
+/// Where the daemon is killed.
+#[derive(Clone, Copy, Debug)]
+enum Point {
+    /// The row is there, and no intent.
+    Inserted,
+    /// The intent is stored, and nothing was sent yet: another firing has the only connection.
+    Intended,
+    /// The exchange with this number, from 0, has reached the far end, which has not answered.
+    Sent(usize),
+    /// Its answer was read, but what follows from it is not stored.
+    Answered(usize),
+    /// This state is stored.
+    Stored(&'static str),
+}
+
+/// What must have become of the request in the end.
+#[derive(Debug, PartialEq)]
+struct End {
+    fate: String,
+    firings: usize,
+    /// Charged to the row.
+    attempts: i64,
+}
+
+fn end(fate: &str, firings: usize, attempts: i64) -> End {
+    End { fate: fate.to_owned(), firings, attempts }
+}
+
+/// Where it goes, how it is answered, what the log says once the answer is read.
+type Exchange = (&'static str, fn() -> Answer, &'static str);
+
+/// A far end that runs one remote job a firing, to the end.
+struct Job {
+    call_mode: &'static str,
+    /// What each exchange of a run that nothing disturbs is answered with, in order.
+    answers: &'static [Exchange],
+    outcome: &'static str,
+    output: &'static str,
+}
+
+const ASYNC: Job = Job {
+    call_mode: "AsyncRequestReply",
+    answers: &[
+        ("/fire", || Answer::status(202).header("Location", "/status"), "triggering to polling"),
+        ("/status", || Answer::status(200), "still running"),
+        ("/status", || Answer::status(303).header("Location", "/output"), "polling to collecting"),
+        ("/output", || Answer::status(200).body("done"), "collecting to succeeded"),
+    ],
+    outcome: "succeeded",
+    output: "done",
+};
+
+const FIRE_AND_FORGET: Job = Job {
+    call_mode: "FireAndForget",
+    answers: &[("/fire", || Answer::status(202), "triggering to dispatched")],
+    outcome: "dispatched",
+    output: "",
+};
+
+const LONG_POLLING: Job = Job {
+    call_mode: "LongPolling",
+    answers: &[
+        ("/fire", || Answer::status(303).header("Location", "/leg/1"), "triggering to polling"),
+        ("/leg/1", || Answer::status(303).header("Location", "/leg/2"), "not ended"),
+        ("/leg/2", || Answer::status(200).body("done"), "polling to succeeded"),
+    ],
+    outcome: "succeeded",
+    output: "done",
+};
+
+impl Job {
+    /// The far end of this job. The answer to the request with the number `held` waits for `hold`.
+    async fn far_end(&'static self, held: Option<usize>, hold: &Hold) -> FarEnd {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let hold = hold.clone();
+        FarEnd::start(move |seen| {
+            let answers: Vec<_> = self.answers.iter().filter(|(path, ..)| *path == seen.target).collect();
+            let again = seen.target == "/status";
+            let nth = if again { asked.fetch_add(1, Ordering::Relaxed) } else { 0 };
+            let (_, answer, _) = answers[nth.min(answers.len() - 1)];
+            let answer = answer();
+            if held == Some(seen.order) { answer.held(&hold) } else { answer }
+        })
+        .await
+    }
+
+    fn configuration(&self, far: &FarEnd, repeatable: bool) -> String {
+        format!(
+            "[dispatch]\nmax_per_origin = 1\nfallback_poll = \"60s\"\n\
+             [log]\nfilter = \"triggerd=debug\"\n\
+             [triggers.t]\nurl = \"{}\"\ncall_mode = \"{}\"\nrepeatable = {repeatable}\n\
+             poll = {{ initial = \"20ms\", factor = 1.0, max = \"20ms\" }}\n\
+             retry = {{ initial = \"1ms\", max = \"1ms\" }}\n",
+            far.url("/fire"),
+            self.call_mode
+        )
+    }
+
+    /// Kills at `point`, starts again, waits for the end.
+    async fn killed_at(&'static self, point: Point, repeatable: bool) -> End {
+        let hold = Hold::new();
+        let held = match point {
+            Point::Inserted | Point::Stored(_) => None,
+            Point::Intended => Some(0),
+            Point::Sent(n) | Point::Answered(n) => Some(n),
+        };
+        let far = self.far_end(held, &hold).await;
+        let site = Site::new(&self.configuration(&far, repeatable));
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        let id = self.run_to(point, &mut table, &daemon, &far, &hold).await;
+        daemon.kill().await;
+        // What was held goes to a connection that is closed.
+        hold.release();
+        if matches!(point, Point::Answered(_)) {
+            table.run("ROLLBACK").await;
+        }
+        assert_eq!(table.text("PRAGMA integrity_check").await, "ok");
+
+        let daemon = site.start().await;
+        let ended = format!("SELECT count(*) FROM results WHERE id <= {id} AND is_final = 1");
+        table.until(&ended, id).await;
+        daemon.stop().await;
+        let output = format!("SELECT CAST(body AS TEXT) FROM outputs WHERE request_id = {id}");
+        if table.fate(id).await == "succeeded" {
+            assert_eq!(table.text(output).await, self.output);
+        }
+        assert_eq!(
+            table
+                .number("SELECT count(*) FROM requests WHERE status_uri LIKE '%/status' AND polls = 0")
+                .await,
+            0,
+            "a status URI was not followed"
+        );
+        let firings = firings(&far, id);
+        let keys: Vec<_> = firings.iter().map(|seen| seen.header("idempotency-key")).collect();
+        assert!(keys.windows(2).all(|two| two[0] == two[1]), "one key for all attempts: {keys:?}");
+        let attempts = table.number(format!("SELECT attempt FROM requests WHERE id = {id}")).await;
+        let listed = table.number(format!("SELECT count(*) FROM attempts WHERE request_id = {id}")).await;
+        assert_eq!(listed, attempts, "each attempt has its row");
+        End { fate: table.fate(id).await, firings: firings.len(), attempts }
+    }
+
+    /// Inserts the request and lets it go as far as `point`; its id. At [`Point::Answered`] the write lock is left held.
+    async fn run_to(
+        &self,
+        point: Point,
+        table: &mut Table,
+        daemon: &Daemon,
+        far: &FarEnd,
+        hold: &Hold,
+    ) -> i64 {
+        const INSERT: &str = "INSERT INTO requests (trigger_name) VALUES ('t')";
+        match point {
+            Point::Inserted => {
+                let soon = table
+                    .number("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) + 300")
+                    .await;
+                table.run(format!("INSERT INTO requests (trigger_name, run_at) VALUES ('t', {soon})")).await;
+            }
+            Point::Intended => {
+                table.run(format!("{INSERT}, ('t')")).await;
+                bounded(far.seen(1)).await;
+                table.meets(2, "triggering").await;
+                return 2;
+            }
+            Point::Sent(n) => {
+                table.run(INSERT).await;
+                bounded(far.seen(n + 1)).await;
+            }
+            Point::Answered(n) => {
+                table.run(INSERT).await;
+                bounded(far.seen(n + 1)).await;
+                table.run("BEGIN IMMEDIATE").await;
+                hold.release();
+                let (.., words) = self.answers[n];
+                daemon.logged(words).await;
+            }
+            Point::Stored(state) => {
+                table.run(INSERT).await;
+                let sql = format!("SELECT count(*) FROM requests WHERE state = '{state}'");
+                table.until(&sql, 1).await;
+            }
+        }
+        1
+    }
+}
+
+/// The firings of a request, as the far end saw them.
+fn firings(far: &FarEnd, id: i64) -> Vec<Seen> {
+    let key = format!("-{id}-");
+    let mut all = far.all();
+    all.retain(|seen| seen.header("idempotency-key").is_some_and(|value| value.contains(&key)));
+    all
+}
+
+/// Each point in turn, for a trigger that may not be fired again and for one that may.
+async fn check(job: &'static Job, points: &[(Point, End, End)]) {
+    for (point, once, repeatable) in points {
+        assert_eq!(&job.killed_at(*point, false).await, once, "{point:?}");
+        assert_eq!(&job.killed_at(*point, true).await, repeatable, "{point:?}, repeatable");
+    }
+}
+
+/// Killed where nothing is in doubt: it goes on as if nothing had happened, fired once.
+fn undisturbed(job: &Job) -> (End, End) {
+    (end(job.outcome, 1, 1), end(job.outcome, 1, 1))
+}
+
+/// Killed while the far end had it: `uncertain`, or fired a second time.
+fn in_doubt(job: &Job) -> (End, End) {
+    (end("uncertain interrupted", 1, 1), end(job.outcome, 2, 2))
+}
+
+/// Killed between the intent and the firing: as in doubt as the others, since nobody can know that nothing was sent.
+fn never_sent(job: &Job) -> (End, End) {
+    (end("uncertain interrupted", 0, 1), end(job.outcome, 1, 2))
+}
+
+fn at(point: Point, (once, repeatable): (End, End)) -> (Point, End, End) {
+    (point, once, repeatable)
+}
+
+#[tokio::test]
+async fn an_asynchronous_job_survives_a_kill_at_every_point_of_its_firing() {
+    let job = &ASYNC;
+    check(
+        job,
+        &[
+            at(Point::Inserted, undisturbed(job)),
+            at(Point::Intended, never_sent(job)),
+            at(Point::Sent(0), in_doubt(job)),
+            at(Point::Answered(0), in_doubt(job)),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_asynchronous_job_is_followed_to_its_end_whenever_the_daemon_is_killed() {
+    let job = &ASYNC;
+    check(
+        job,
+        &[
+            at(Point::Stored("polling"), undisturbed(job)),
+            at(Point::Sent(1), undisturbed(job)),
+            at(Point::Answered(1), undisturbed(job)),
+            at(Point::Sent(2), undisturbed(job)),
+            at(Point::Answered(2), undisturbed(job)),
+            at(Point::Sent(3), undisturbed(job)),
+            at(Point::Answered(3), undisturbed(job)),
+            at(Point::Stored("succeeded"), undisturbed(job)),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_fired_and_forgotten_survives_a_kill_at_every_point() {
+    let job = &FIRE_AND_FORGET;
+    check(
+        job,
+        &[
+            at(Point::Inserted, undisturbed(job)),
+            at(Point::Intended, never_sent(job)),
+            at(Point::Sent(0), in_doubt(job)),
+            at(Point::Answered(0), in_doubt(job)),
+            at(Point::Stored("dispatched"), undisturbed(job)),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_holds_its_calls_survives_a_kill_at_every_point() {
+    let job = &LONG_POLLING;
+    check(
+        job,
+        &[
+            at(Point::Inserted, undisturbed(job)),
+            at(Point::Sent(0), in_doubt(job)),
+            at(Point::Answered(0), in_doubt(job)),
+            at(Point::Stored("polling"), undisturbed(job)),
+            at(Point::Sent(1), undisturbed(job)),
+            at(Point::Answered(1), undisturbed(job)),
+            at(Point::Sent(2), undisturbed(job)),
+            at(Point::Answered(2), undisturbed(job)),
+            at(Point::Stored("succeeded"), undisturbed(job)),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_firing_that_the_far_end_holds_for_long_is_in_doubt_after_a_kill() {
+    // The far end's first answer is the output: the whole job runs within the firing.
+    const BLOCKING: Job = Job {
+        call_mode: "LongPolling",
+        answers: &[("/fire", || Answer::status(200).body("done"), "triggering to succeeded")],
+        outcome: "succeeded",
+        output: "done",
+    };
+    let job = &BLOCKING;
+    check(
+        job,
+        &[
+            at(Point::Sent(0), in_doubt(job)),
+            at(Point::Answered(0), in_doubt(job)),
+            at(Point::Stored("succeeded"), undisturbed(job)),
+        ],
+    )
+    .await;
+}
