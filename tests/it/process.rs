@@ -149,6 +149,33 @@ mod crashes {
     }
 }
 
+/// A start that is killed.
+mod starts {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kill_during_the_first_start_leaves_nothing_half_made() {
+        let far = FarEnd::start(|_| Answer::status(200)).await;
+        for file in ["queue.db.lock", "queue.db", "queue.db-wal", "queue.db-shm"] {
+            let site = Site::new(&trigger("t", &far, "call_mode = \"FireAndForget\""));
+            let daemon = site.spawn();
+            let made = async {
+                while !site.path(file).exists() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            bounded(made).await;
+            daemon.kill().await;
+            let daemon = site.start().await;
+            let mut table = site.table().await;
+            table.run(INSERT).await;
+            table.meets(1, "dispatched").await;
+            daemon.stop().await;
+            assert_eq!(table.text("PRAGMA integrity_check").await, "ok");
+        }
+    }
+}
+
 mod intake {
     use super::*;
 
@@ -220,12 +247,12 @@ mod intake {
         let mut table = site.table().await;
         let mut drains = Vec::new();
         for nth in 1..=2 {
-            let begun = monotonic();
+            let (begun, used) = (monotonic(), daemon.cpu_time());
             table.run(many("t", ROWS)).await;
             bounded(alive.seen(nth * ROWS)).await;
             let left = "SELECT count(*) FROM requests WHERE trigger_name = 't' AND (state = 'pending' OR state = 'triggering')";
             table.until(left, 0).await;
-            drains.push(begun.elapsed());
+            drains.push((begun.elapsed(), daemon.cpu_time().saturating_sub(used)));
             if nth == 1 {
                 table.run(many("a", 10_000)).await;
                 table.until(&count("triggering"), 256).await;
@@ -234,8 +261,10 @@ mod intake {
         let hanging =
             "SELECT count(*) FROM requests WHERE trigger_name = 'a' AND state IN ('pending', 'triggering')";
         assert_eq!(table.number(hanging).await, 10_000, "all end while the dead one's still hang");
-        let (alone, beside) = (drains[0], drains[1]);
-        eprintln!("{ROWS} rows: {alone:?} alone, {beside:?} beside 10,000 of a dead far end");
+        let ((alone, alone_cpu), (beside, beside_cpu)) = (drains[0], drains[1]);
+        eprintln!(
+            "{ROWS} rows: {alone:?} (processor {alone_cpu:?}) alone, {beside:?} ({beside_cpu:?}) beside 10,000 of a dead far end"
+        );
         assert!(
             beside < 3 * alone + Duration::from_secs(2),
             "{alone:?} alone, {beside:?} beside a dead far end"
@@ -244,25 +273,157 @@ mod intake {
     }
 
     #[tokio::test]
-    async fn a_far_end_that_is_silent_costs_no_processor_time() {
-        let dead = FarEnd::start(|_| silence()).await;
+    async fn what_cannot_go_on_costs_no_processor_time() {
+        // Short of places for held calls, and not.
+        for max_long_polls in [1, 100] {
+            idles(max_long_polls).await;
+        }
+    }
+
+    async fn idles(max_long_polls: usize) {
+        // One trigger for each reason why ready rows wait.
+        let silent = FarEnd::start(|_| silence()).await;
+        let held = FarEnd::start(|seen| match seen.method.as_str() {
+            "POST" => Answer::status(303).header("Location", "/leg"),
+            _ => silence(),
+        })
+        .await;
+        let refusing = FarEnd::start(|_| Answer::status(401)).await;
+        let astray =
+            FarEnd::start(|_| Answer::status(202).header("Location", "http://elsewhere.invalid/")).await;
         let alive = FarEnd::start(|_| Answer::status(200)).await;
-        let site = Site::new(&format!(
-            "[dispatch]\nmax_per_origin = 1\n{QUIET}{}{}",
-            trigger("a", &dead, ""),
-            trigger("t", &alive, "call_mode = \"FireAndForget\"")
-        ));
+        let configuration = |site: &Site| {
+            let token = site.path("token").display().to_string();
+            [
+                format!(
+                    "[dispatch]\nmax_per_origin = 1\nmax_long_polls = {max_long_polls}\nfallback_poll = \"60s\"\n{QUIET}"
+                ),
+                format!("[credentials.key]\nkind = \"bearer\"\ntoken = {{ file = \"{token}\" }}\n"),
+                trigger("silent", &silent, ""),
+                trigger("held", &held, "call_mode = \"LongPolling\""),
+                trigger("refused", &refusing, "credential = \"key\""),
+                trigger("astray", &astray, "max_concurrent = 1"),
+                trigger("paused", &alive, ""),
+                trigger("t", &alive, "call_mode = \"FireAndForget\""),
+            ]
+            .concat()
+        };
+        let site = Site::new("");
+        site.write("token", "x");
+        site.configure(&[configuration(&site), trigger("gone", &alive, "")].concat());
         let daemon = site.start().await;
         let mut table = site.table().await;
-        table.run(many("a", 100)).await;
-        table.until(&count("triggering"), 4).await;
+        table.run("UPDATE triggers SET paused = 1 WHERE name = 'paused'").await;
+        site.configure(&configuration(&site));
+        for name in ["silent", "held", "refused", "astray", "paused"] {
+            table.run(many(name, 20)).await;
+        }
+        table.run("BEGIN").await;
+        table.run(many("gone", 20)).await;
+        table.run("UPDATE triggers SET active = 0 WHERE name = 'gone'").await;
+        table.run("COMMIT").await;
+        daemon.signal(Signal::HUP);
+        daemon.logged("configuration reloaded").await;
+        table
+            .until("SELECT count(*) FROM requests WHERE trigger_name = 'silent' AND state = 'triggering'", 4)
+            .await;
+        table.until("SELECT count(*) FROM requests WHERE trigger_name = 'astray' AND error_code = 'forbidden_origin'", 1).await;
+        bounded(held.seen(2)).await;
+        // Three 401s: the probe after the second one was refused, too.
+        bounded(refusing.seen(3)).await;
         let (used, begun) = (daemon.cpu_time(), monotonic());
         let later = soon(Duration::from_secs(1));
         table.run(format!("INSERT INTO requests (trigger_name, run_at) VALUES ('t', {later})")).await;
         bounded(alive.seen(1)).await;
         let (used, waited) = (daemon.cpu_time().saturating_sub(used), begun.elapsed());
         assert!(used < waited / 4, "{used:?} of {waited:?} while there was nothing to do");
+        assert_eq!(alive.all().len(), 1);
         daemon.kill().await;
+    }
+
+    #[tokio::test]
+    async fn producers_that_insert_all_at_once_lose_nothing() {
+        const PRODUCERS: usize = 4;
+        const ROWS: usize = 50;
+        let far = FarEnd::start(|_| Answer::status(200)).await;
+        let site = Site::new(&format!(
+            "[dispatch]\nfallback_poll = \"60s\"\n{QUIET}{}",
+            trigger("t", &far, "call_mode = \"FireAndForget\"")
+        ));
+        let daemon = site.start().await;
+        let mut producers = tokio::task::JoinSet::new();
+        for _ in 0..PRODUCERS {
+            let mut table = site.table().await;
+            producers.spawn(async move {
+                for _ in 0..ROWS {
+                    table.run(INSERT).await;
+                }
+            });
+        }
+        bounded(producers.join_all()).await;
+        let mut table = site.table().await;
+        table.until(&count("dispatched"), i64::try_from(PRODUCERS * ROWS).unwrap()).await;
+        daemon.stop().await;
+        assert_eq!(far.all().len(), PRODUCERS * ROWS);
+    }
+
+    #[tokio::test]
+    async fn bad_rows_end_alone() {
+        let far = FarEnd::start(|_| Answer::status(200)).await;
+        let site = Site::new(&format!(
+            "[dispatch]\nmax_per_origin = 1\nfallback_poll = \"60s\"\n{}",
+            trigger("t", &far, "call_mode = \"FireAndForget\"")
+        ));
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        // A producer that has switched off everything that would have told it.
+        let drop =
+            "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
+        let drop = table.text(drop).await;
+        table
+            .run(format!(
+                "PRAGMA ignore_check_constraints = ON; BEGIN; {drop};
+                 INSERT INTO requests (trigger_name, arguments) VALUES ('t', '{{}}');
+                 INSERT INTO requests (trigger_name, arguments) VALUES
+                   ('t', '[1]'), ('t', CAST(x'7b22ff227d' AS TEXT)), ('t', x'7b7d'), ('t', 'x'), ('nobody', '{{}}'), (x'ff', '{{}}');
+                 INSERT INTO requests (trigger_name, priority) VALUES ('t', 1000);
+                 INSERT INTO requests (trigger_name, call_mode) VALUES ('t', 'x');
+                 INSERT INTO requests (trigger_name, run_at) VALUES ('t', 5);
+                 INSERT INTO requests (trigger_name, arguments) VALUES ('t', '{{}}');
+                 COMMIT"
+            ))
+            .await;
+        table.until(&count("dispatched"), 2).await;
+        table
+            .until(
+                "SELECT count(*) FROM requests WHERE state = 'rejected' AND error_code = 'invalid_request'",
+                9,
+            )
+            .await;
+        daemon.stop().await;
+        assert_eq!(fired(&far), [1, 11]);
+    }
+
+    #[tokio::test]
+    async fn a_producer_that_keeps_the_table_locked_costs_time_and_nothing_else() {
+        let hold = Hold::new();
+        let holding = hold.clone();
+        let far = FarEnd::start(move |_| Answer::status(200).held(&holding)).await;
+        let site = Site::new(&trigger("t", &far, "call_mode = \"FireAndForget\""));
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        table.run(INSERT).await;
+        bounded(far.seen(1)).await;
+        table.run("BEGIN IMMEDIATE").await;
+        hold.release();
+        // Longer than the daemon waits for a lock.
+        daemon.logged("nothing is lost, next try in").await;
+        table.run(INSERT).await;
+        table.run("COMMIT").await;
+        table.until(&count("dispatched"), 2).await;
+        daemon.stop().await;
+        assert_eq!(fired(&far), [1, 2]);
+        assert_eq!(table.number("SELECT count(*) FROM attempts").await, 2);
     }
 
     #[tokio::test]
@@ -437,6 +598,30 @@ mod stopping {
     }
 
     #[tokio::test]
+    async fn a_stop_while_the_table_is_locked_ends_and_forgets_nothing() {
+        let hold = Hold::new();
+        let holding = hold.clone();
+        let far = FarEnd::start(move |_| Answer::status(200).held(&holding)).await;
+        let keys = "call_mode = \"FireAndForget\"";
+        let site =
+            Site::new(&format!("[dispatch]\nshutdown_grace = \"100ms\"\n{}", trigger("t", &far, keys)));
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        table.run(INSERT).await;
+        bounded(far.seen(1)).await;
+        table.run("BEGIN IMMEDIATE").await;
+        hold.release();
+        daemon.logged("triggering to dispatched").await;
+        daemon.signal(Signal::TERM);
+        daemon.logged("stopped before 1 firings had ended").await;
+        table.run("ROLLBACK").await;
+        let ended = bounded(daemon.ended()).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        // The commit was under way, and still happens.
+        assert_eq!(table.fate(1).await, "dispatched");
+    }
+
+    #[tokio::test]
     async fn a_second_signal_ends_it_at_once() {
         for second in [Signal::TERM, Signal::INT] {
             let far = FarEnd::start(|_| silence()).await;
@@ -529,6 +714,29 @@ mod reloading {
         table.meets(1, "dispatched").await;
         assert_eq!(table.number("SELECT count(*) FROM triggers WHERE active = 1").await, 1);
         daemon.stop().await;
+    }
+
+    #[tokio::test]
+    async fn reloads_under_load_neither_lose_nor_repeat_a_request() {
+        const ROWS: usize = 400;
+        let far = FarEnd::start(|_| Answer::status(200)).await;
+        let keys = "call_mode = \"FireAndForget\"";
+        let configuration = |connections: usize| {
+            format!("[dispatch]\nmax_per_origin = {connections}\n{QUIET}{}", trigger("t", &far, keys))
+        };
+        let site = Site::new(&configuration(4));
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        table.run(many("t", ROWS)).await;
+        for nth in 1..=10 {
+            site.configure(&configuration(1 + nth % 8));
+            daemon.signal(Signal::HUP);
+            bounded(far.seen(nth * ROWS / 12)).await;
+        }
+        table.until(&count("dispatched"), i64::try_from(ROWS).unwrap()).await;
+        daemon.stop().await;
+        assert_eq!(far.all().len(), ROWS);
+        assert_eq!(table.number("SELECT max(attempt) FROM requests").await, 1);
     }
 
     #[tokio::test]
