@@ -75,12 +75,17 @@ impl Gate {
         }
     }
 
-    /// An exchange begins.
-    pub(super) fn begin(&mut self) -> u32 {
-        if let State::Shut { probe: probe @ Probe::Granted, .. } = &mut self.state {
-            *probe = Probe::Begun;
+    /// An exchange begins. One that begins at a shut gate without being the probe was let in before it shut: it belongs
+    /// to the flock that shut it, and its answer is no news.
+    pub(super) const fn begin(&mut self) -> u32 {
+        match &mut self.state {
+            State::Open | State::Struck => self.epoch,
+            State::Shut { probe: probe @ Probe::Granted, .. } => {
+                *probe = Probe::Begun;
+                self.epoch
+            }
+            State::Shut { .. } => self.epoch.wrapping_sub(1),
         }
-        self.epoch
     }
 
     /// An exchange that began in `epoch` was answered by something else than 401.
@@ -215,6 +220,23 @@ mod tests {
         let flock: Vec<_> = (0..64).map(|_| gate.begin()).collect();
         assert_eq!(flock.iter().filter(|epoch| gate.refused(**epoch, at(0))).count(), 0);
         assert_eq!(gate.look(at(0)), shut(1, REFUSED), "the delay did not double 63 times");
+    }
+
+    #[test]
+    fn exchanges_that_were_let_in_before_it_shut_are_no_probes() {
+        let mut gate = refused_twice();
+        for _ in 0..64 {
+            let late = gate.begin();
+            assert!(!gate.refused(late, at(0)));
+        }
+        assert_eq!(gate.look(at(0)), shut(1, REFUSED), "the delay did not double 64 times");
+        let epoch = probe(&mut gate, at(1));
+        let late = gate.begin();
+        gate.dropped(late);
+        gate.welcomed(late);
+        assert!(!gate.is_open(), "its answer says nothing");
+        gate.welcomed(epoch);
+        assert!(gate.is_open());
     }
 
     #[test]
