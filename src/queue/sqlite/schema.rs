@@ -109,7 +109,9 @@ async fn version(connection: &mut SqliteConnection) -> Result<i64, Error> {
     };
     let application = pragma(connection, "PRAGMA application_id").await?;
     let version = pragma(connection, "PRAGMA user_version").await?;
-    let objects = pragma(connection, "SELECT count(*) FROM sqlite_schema").await?;
+    // A migration that was killed may have left the migrator's own table, which is made first, and nothing else.
+    let objects =
+        pragma(connection, "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'").await?;
     if application != APPLICATION_ID && (application != 0 || objects > 0) {
         return Err(Error::Corrupt(format!("application_id is {application}, not {APPLICATION_ID}")));
     }
