@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _, FromRow};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
@@ -63,11 +63,12 @@ impl Site {
         daemon
     }
 
-    /// A connection such as producers have. The database must be there.
+    /// A connection such as producers have. The database must be there. As for the daemon, no commit waits for the disk.
     pub(crate) async fn table(&self) -> Table {
         let options = SqliteConnectOptions::new()
             .filename(self.path("queue.db"))
             .create_if_missing(false)
+            .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(Duration::from_secs(30));
         Table(SqliteConnection::connect_with(&options).await.expect("the database opens"))
     }
