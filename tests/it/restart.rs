@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::bounded;
 use crate::support::daemon::{Daemon, Site, Table};
-use crate::support::far_end::{Answer, FarEnd, Hold, Seen};
+use crate::support::far_end::{Answer, FarEnd, Hold, Seen, Then};
 
 /// Where the daemon is killed.
 #[derive(Clone, Copy, Debug)]
@@ -180,7 +180,16 @@ impl Job {
             }
             Point::Sent(n) => {
                 table.run(INSERT).await;
-                bounded(far.seen(n + 1)).await;
+                let seen = bounded(far.seen(n + 1)).await;
+                let stored =
+                    "SELECT state || ' ' || coalesce(output_uri, status_uri, '') FROM requests WHERE id = 1";
+                let stored = table.text(stored).await;
+                let expected = far.url(&seen[n].target);
+                assert!(
+                    if n == 0 { stored == "triggering " } else { stored.ends_with(expected.as_str()) },
+                    "{} was asked while the table said {stored}",
+                    seen[n].target
+                );
             }
             Point::Answered(n) => {
                 table.run(INSERT).await;
@@ -324,4 +333,82 @@ async fn a_firing_that_the_far_end_holds_for_long_is_in_doubt_after_a_kill() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn the_limit_of_repeated_firings_outlives_the_daemon() {
+    let far = FarEnd::start(|_| Answer::raw("").then(Then::Hang)).await;
+    let site = Site::new(&format!(
+        "[triggers.t]\nurl = \"{}\"\nrepeatable = true\n\
+         retry = {{ max_attempts = 3, initial = \"1ms\", max = \"1ms\" }}\n",
+        far.url("/fire")
+    ));
+    let mut daemon = site.start().await;
+    let mut table = site.table().await;
+    table.run("INSERT INTO requests (trigger_name) VALUES ('t')").await;
+    for nth in 1..=3 {
+        bounded(far.seen(nth)).await;
+        daemon.kill().await;
+        daemon = site.start().await;
+    }
+    table.meets(1, "uncertain interrupted").await;
+    daemon.stop().await;
+    assert_eq!(firings(&far, 1).len(), 3);
+    assert_eq!(
+        table.text("SELECT group_concat(outcome) FROM attempts").await,
+        "ambiguous,ambiguous,ambiguous"
+    );
+}
+
+/// A job that is asked for while it runs, and the daemon killed; then `sql`, and another start. What has become of it.
+async fn after_a_night(sql: &str) -> (String, usize) {
+    let far = FarEnd::start(|seen| match seen.target.as_str() {
+        "/fire" => Answer::status(202).header("Location", "/status"),
+        _ => Answer::status(200),
+    })
+    .await;
+    let site = Site::new(&ASYNC.configuration(&far, false));
+    let daemon = site.start().await;
+    let mut table = site.table().await;
+    table.run("INSERT INTO requests (trigger_name) VALUES ('t')").await;
+    bounded(far.seen(2)).await;
+    daemon.kill().await;
+    table.run(sql).await;
+    let daemon = site.start().await;
+    table.until("SELECT count(*) FROM results WHERE is_final = 0", 0).await;
+    daemon.stop().await;
+    (table.fate(1).await, firings(&far, 1).len())
+}
+
+#[tokio::test]
+async fn what_became_due_while_no_daemon_ran_is_done_at_the_next_start() {
+    // As if the deadline had been then; producers may not move it any more.
+    let late = "DROP TRIGGER requests_update; UPDATE requests SET deadline_at = created_at + 1";
+    let (fate, firings) = after_a_night(late).await;
+    assert_eq!((fate.as_str(), firings), ("expired deadline", 1));
+    let (fate, firings) = after_a_night("UPDATE requests SET cancel_requested = 1").await;
+    assert_eq!((fate.as_str(), firings), ("cancelled cancelled_by_request", 1));
+}
+
+#[tokio::test]
+async fn a_cancel_while_no_daemon_ran_hides_no_doubt() {
+    let far = FarEnd::start(|_| Answer::raw("").then(Then::Hang)).await;
+    for repeatable in [false, true] {
+        let site = Site::new(&FIRE_AND_FORGET.configuration(&far, repeatable));
+        let before = far.all().len();
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        table.run("INSERT INTO requests (trigger_name) VALUES ('t'), ('t')").await;
+        bounded(far.seen(before + 1)).await;
+        table.until("SELECT count(*) FROM requests WHERE state = 'triggering'", 2).await;
+        daemon.kill().await;
+        table.run("UPDATE requests SET cancel_requested = 1").await;
+        let fired = far.all().len();
+        let daemon = site.start().await;
+        for id in [1, 2] {
+            table.meets(id, "uncertain interrupted").await;
+        }
+        daemon.stop().await;
+        assert_eq!(far.all().len(), fired, "nothing that is cancelled is fired again");
+    }
 }
