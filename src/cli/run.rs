@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use triggerd::{config, daemon, logging};
 
 use super::failure::Failure;
@@ -13,6 +14,7 @@ pub(crate) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("configuration: {warning}");
     }
+    raise_open_files(&config.dispatch);
     let logs_to_files = config.log.directory.is_some();
     daemon::run(config, file).await.map_err(|error| {
         let failure = Failure::from(error);
@@ -22,4 +24,27 @@ pub(crate) async fn run(file: Option<&Path>) -> Result<(), Failure> {
         }
         failure
     })
+}
+
+/// Each exchange is an open file. The usual soft limit of 1024 is there for programs that use select(2); others are meant
+/// to raise it to the hard limit. Without files left, connections fail and, worse, the database cannot be opened.
+fn raise_open_files(dispatch: &config::Dispatch) {
+    /// The database, the log, the runtime.
+    const OTHERS: usize = 64;
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files cannot be raised: {error}");
+    }
+    let needed = dispatch.max_in_flight.saturating_add(dispatch.max_long_polls).saturating_add(OTHERS);
+    if let Some(most) = getrlimit(Resource::Nofile).current
+        && most < needed as u64
+    {
+        tracing::warn!(
+            most,
+            needed,
+            "at most {most} files may be open, but [dispatch] allows for {needed}: raise the limit (LimitNOFILE=), or \
+             lower max_in_flight and max_long_polls"
+        );
+    }
 }

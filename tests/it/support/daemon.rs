@@ -1,6 +1,5 @@
 //! The real daemon in a process of its own, as a service manager and its producers meet it.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -53,7 +52,13 @@ impl Site {
 
     /// Starts a daemon, whatever becomes of it.
     pub(crate) fn spawn(&self) -> Daemon {
-        Daemon::spawn(self.folder.path(), &["run"])
+        Daemon::spawn(self.folder.path(), Command::new(env!("CARGO_BIN_EXE_triggerd")).arg("run"))
+    }
+
+    /// Starts a daemon with limits, as the shell's `ulimit` has them.
+    pub(crate) fn spawn_with(&self, limits: &str) -> Daemon {
+        let script = format!("ulimit {limits} && exec {} run", env!("CARGO_BIN_EXE_triggerd"));
+        Daemon::spawn(self.folder.path(), Command::new("/bin/sh").arg("-c").arg(script))
     }
 
     /// Starts a daemon and waits until it is ready.
@@ -89,10 +94,8 @@ pub(crate) struct Ended {
 }
 
 impl Daemon {
-    fn spawn(folder: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_triggerd"));
-        command.current_dir(folder).args(arguments.iter().map(OsStr::new));
-        command.env_clear().env("RUST_BACKTRACE", "1");
+    fn spawn(folder: &Path, command: &mut Command) -> Self {
+        command.current_dir(folder).env_clear().env("RUST_BACKTRACE", "1");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the binary is there");
         let (said, log) = watch::channel(String::new());
