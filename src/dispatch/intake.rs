@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::lanes::{Lanes, Seat};
 use crate::client::{Admission, Client};
 use crate::clock::UnixMillis;
-use crate::queue::{Committed, Look, Want};
+use crate::queue::{Committed, Look, Taken, Want};
 use crate::request::CallMode;
 use crate::trigger::Trigger;
 
@@ -213,6 +213,14 @@ impl Intake {
         self.stuck.get(trigger).is_some_and(|(o, h)| ordinary <= *o && held <= *h)
     }
 
+    /// Where a row that was taken sits.
+    fn lane_of(&self, row: &Taken) -> Option<usize> {
+        let trigger = self.triggers.get(&row.trigger_name)?;
+        let (ordinary, held) = self.seats.get(&row.trigger_name)?;
+        let is_held = row.invocation.firing_mode(trigger) == CallMode::LongPolling;
+        Some(if is_held { held.lane } else { ordinary.lane })
+    }
+
     /// What the look brought.
     pub(super) fn learn(&mut self, asked: &Asked, committed: &Committed) {
         match &committed.survey {
@@ -224,10 +232,14 @@ impl Intake {
             }
             None => self.survey |= committed.foreign,
         }
-        let served: HashSet<&str> = committed.intended.iter().map(|row| row.trigger_name.as_str()).collect();
+        // Where rows were taken, a neighbour may have had the places that were free for others too; and behind a row
+        // that was rejected there may be a good one. Both are looked for again before a trigger counts as stuck.
+        let lanes: HashSet<usize> = committed.intended.iter().filter_map(|row| self.lane_of(row)).collect();
         for (name, free) in &asked.wanted {
             self.stuck.remove(name);
-            if !served.contains(name.as_str()) && committed.hungry.contains(name) {
+            let Some((ordinary, held)) = self.seats.get(name) else { continue };
+            let is_shared = lanes.contains(&ordinary.lane) || lanes.contains(&held.lane);
+            if !is_shared && committed.rejected.is_empty() && committed.hungry.contains(name) {
                 self.stuck.insert(name.clone(), *free);
             }
         }
