@@ -420,7 +420,7 @@ mod intake {
         let far = FarEnd::start(|_| Answer::status(200)).await;
         let site = Site::new(&format!(
             "[dispatch]\nmax_per_origin = 1\nfallback_poll = \"10s\"\n{}",
-            trigger("t", &far, "call_mode = \"FireAndForget\"")
+            trigger("t", &far, "call_mode = \"FireAndForget\"\nmax_concurrent = 1")
         ));
         let daemon = site.start().await;
         let mut table = site.table().await;
