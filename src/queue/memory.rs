@@ -88,11 +88,22 @@ impl MemoryStore {
 
     /// What another connection would do: insert, cancel, change, look.
     pub fn edit<T>(&self, edit: impl FnOnce(&mut BTreeMap<i64, Row>) -> T) -> T {
-        let mut table = self.table();
-        let answer = edit(&mut table.rows);
-        table.version += 1;
+        let answer = self.edit_unseen(edit);
         self.hint.notify_one();
         answer
+    }
+
+    /// The same where no hint comes of it.
+    pub fn edit_unseen<T>(&self, edit: impl FnOnce(&mut BTreeMap<i64, Row>) -> T) -> T {
+        let mut table = self.table();
+        table.version += 1;
+        edit(&mut table.rows)
+    }
+
+    /// A request as it is now. Reading changes nothing, so nobody is told.
+    #[must_use]
+    pub fn row(&self, id: i64) -> Option<Row> {
+        self.table().rows.get(&id).cloned()
     }
 
     /// Pauses a trigger, or resumes it.
