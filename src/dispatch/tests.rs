@@ -1,1 +1,16 @@
+//! The engine on a table in memory, a scripted wire, and a clock that the test moves.
+//!
+//! In every test here the wire refuses a firing whose intent is not stored, and a question that is not.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod rig;
+
+mod cancel;
+mod commits;
+mod gates;
+mod limits;
+mod modes;
+mod restart;
+mod stop;
+mod walk;

@@ -1,0 +1,190 @@
+//! How many at once, and in which order.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::rig::*;
+use crate::dispatch::{Limits, Settings};
+use crate::request::CallMode;
+use crate::trigger::Trigger;
+
+fn limited(max_in_flight: usize, max_per_origin: usize, max_long_polls: usize, t: Vec<Trigger>) -> Settings {
+    Settings { limits: Limits { max_in_flight, max_per_origin, max_long_polls }, ..settings(t) }
+}
+
+fn at(name: &str, origin: &str) -> Trigger {
+    Trigger::new(name, Url::parse(origin).unwrap())
+}
+
+#[tokio::test]
+async fn higher_priority_runs_first_then_ready_time_then_id() {
+    let rig = Rig::with(limited(9, 1, 9, vec![trigger("t")]), |store| {
+        store.memory.edit(|rows| {
+            for (id, priority, run_at) in [(1, 0, 5), (2, 0, 3), (3, 9, 9), (4, 0, 3)] {
+                let mut row = crate::queue::MemoryRow::new(id, "t", START);
+                (row.priority, row.run_at.0) = (priority, run_at);
+                rows.insert(id, row);
+            }
+        });
+    })
+    .await;
+    rig.wire.script(|_| Some(answer(403)));
+    rig.wire.answer(3, answer(403));
+    rig.settle().await;
+    assert_eq!(rig.wire.log(), ["3 fire", "2 fire", "4 fire", "1 fire"]);
+}
+
+#[tokio::test]
+async fn max_concurrent_counts_the_whole_job_of_the_far_end() {
+    let mut rig = Rig::new([Trigger { max_concurrent: Some(2), ..trigger("t") }]).await;
+    for id in 1..=5 {
+        rig.insert(id, "t");
+    }
+    rig.settle().await;
+    for id in 1..=2 {
+        rig.wire.answer(id, accepted(id));
+    }
+    rig.pass(2 * SECOND).await;
+    assert_eq!((rig.count("polling", 1..=5), rig.count("pending", 1..=5)), (2, 3));
+    rig.restart().await;
+    rig.pass(10 * SECOND).await;
+    assert_eq!(rig.count("pending", 1..=5), 3, "also after a restart");
+    rig.wire.answer(1, to(303, "/output/1"));
+    rig.settle().await;
+    assert_eq!(rig.count("pending", 1..=5), 3, "collecting counts");
+    rig.wire.answer(1, output("x"));
+    rig.settle().await;
+    assert_eq!(rig.count("triggering", 1..=5), 1);
+    rig.cancel(2);
+    rig.settle().await;
+    assert_eq!(rig.count("triggering", 1..=5), 2);
+}
+
+#[tokio::test]
+async fn an_origin_has_its_connections_and_four_times_as_many_intents() {
+    let rig = Rig::with(limited(99, 2, 9, vec![trigger("t")]), |_| {}).await;
+    for id in 1..=50 {
+        rig.insert(id, "t");
+    }
+    rig.settle().await;
+    assert_eq!((rig.wire.active(), rig.count("triggering", 1..=50)), (2, 8));
+    // Full, with places for long polls: nothing is looked for in vain.
+    let (commits, turns) = (rig.store.commits(), rig.turns());
+    rig.pass(20 * SECOND).await;
+    assert!(rig.store.commits() - commits < 5, "{} commits while full", rig.store.commits() - commits);
+    assert!(rig.turns() - turns < 100, "{} turns while full", rig.turns() - turns);
+    rig.wire.script(|_| Some(answer(403)));
+    rig.wire.answer(1, answer(403));
+    rig.settle().await;
+    rig.wire.answer(2, answer(403));
+    rig.settle().await;
+    assert_eq!(rig.count("rejected", 1..=50), 50);
+    assert_eq!(rig.wire.most(), 2);
+}
+
+#[tokio::test]
+async fn all_exchanges_together_have_a_bound() {
+    let origins: Vec<_> = (0..4).map(|n| at(&format!("t{n}"), &format!("http://o{n}.example/"))).collect();
+    let rig = Rig::with(limited(40, 32, 9, origins), |_| {}).await;
+    for id in 0..400 {
+        rig.insert(id, &format!("t{}", id % 4));
+    }
+    rig.settle().await;
+    // An origin with fewer than eight may always start one.
+    assert!((40..=40 + 3 * 8).contains(&rig.wire.active()), "{}", rig.wire.active());
+    for n in 0..4 {
+        assert!(rig.wire.sent().iter().filter(|sent| sent.trigger == format!("t{n}")).count() >= 8);
+    }
+}
+
+#[tokio::test]
+async fn long_polls_have_their_own_bound() {
+    let rig = Rig::with(limited(9, 1, 3, vec![held("h"), trigger("t")]), |_| {}).await;
+    for id in 1..=10 {
+        rig.insert(id, "h");
+    }
+    rig.insert(11, "t");
+    rig.settle().await;
+    assert_eq!((rig.wire.active(), rig.count("triggering", 1..=10)), (4, 3));
+    assert_eq!(rig.wire.fired(11), 1, "held calls take no connection");
+    let commits = rig.store.commits();
+    rig.pass(20 * SECOND).await;
+    assert!(rig.store.commits() - commits < 5, "{} commits while full", rig.store.commits() - commits);
+    for id in 1..=3 {
+        rig.wire.answer(id, to(303, &format!("/leg/{id}")));
+    }
+    rig.pass(SECOND).await;
+    assert_eq!(rig.wire.most(), 4);
+    rig.wire.script(|_| Some(output("x")));
+    for id in rig.wire.waiting() {
+        rig.wire.answer(id, output("x"));
+    }
+    rig.pass(5 * SECOND).await;
+    assert_eq!(rig.count("succeeded", 1..=10), 10);
+}
+
+#[tokio::test]
+async fn a_row_that_asks_for_another_mode_finds_its_place_though_the_others_are_full() {
+    let rig = Rig::with(limited(9, 1, 3, vec![trigger("t")]), |_| {}).await;
+    for id in 1..=20 {
+        rig.insert(id, "t");
+    }
+    rig.settle().await;
+    rig.insert_with(21, "t", |row| {
+        row.priority = 1;
+        row.taken.invocation.requested_mode = Some(CallMode::LongPolling);
+    });
+    rig.settle().await;
+    assert_eq!(rig.wire.fired(21), 1);
+}
+
+#[tokio::test]
+async fn triggers_of_one_origin_share_its_places() {
+    let rig = Rig::with(limited(99, 2, 9, vec![trigger("a"), trigger("b")]), |store| {
+        store.memory.edit(|rows| {
+            for id in 0..200 {
+                let name = if id < 190 { "a" } else { "b" };
+                rows.insert(id, crate::queue::MemoryRow::new(id, name, START));
+            }
+        });
+    })
+    .await;
+    assert_eq!((rig.count("triggering", 0..190), rig.count("triggering", 190..200)), (4, 4));
+}
+
+#[tokio::test]
+async fn a_dead_origin_costs_the_others_nothing() {
+    let mut dead = at("dead", "http://dead.example/");
+    dead.poll.initial = SECOND;
+    let rig = Rig::with(limited(999, 1, 9, vec![dead, trigger("t")]), |store| {
+        store.memory.edit(|rows| {
+            for id in 1..=3000 {
+                let mut row = crate::queue::MemoryRow::new(id, if id == 3000 { "t" } else { "dead" }, START);
+                let host = if id == 3000 { "far" } else { "dead" };
+                let uri = Url::parse(&format!("http://{host}.example/status/{id}")).unwrap();
+                row.taken.invocation.status_uri = Some(uri.clone());
+                row.taken.invocation.effective_mode = Some(CallMode::AsyncRequestReply);
+                row.taken.invocation.phase = crate::invocation::Phase::Polling(uri);
+                row.taken.invocation.attempt = 1;
+                row.taken.due_at = Some(START);
+                rows.insert(id, row);
+            }
+        });
+    })
+    .await;
+    let asked = rig.wire.sent();
+    assert!(asked.iter().any(|sent| sent.id == 3000), "the live one is asked");
+    assert_eq!(rig.wire.active(), 2);
+    // When it is back, every one of the others is asked, once.
+    rig.wire.script(|_| Some(answer(200)));
+    for id in rig.wire.waiting() {
+        rig.wire.answer(id, answer(200));
+    }
+    rig.pass(Duration::from_millis(900)).await;
+    let mut ids: Vec<i64> = rig.wire.sent().iter().map(|sent| sent.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 3000);
+    assert_eq!(rig.wire.sent().len(), 3000);
+}
