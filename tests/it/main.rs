@@ -4,11 +4,14 @@
 
 mod support;
 
+mod async_polling;
 mod cli;
 mod client;
 mod config;
 mod docs;
 mod process;
+mod fire_and_forget;
+mod long_polling;
 mod queue_contract;
 mod restart;
 mod retention;
