@@ -2,8 +2,6 @@
 //!
 //! In every test here the wire refuses a firing whose intent is not stored, and a question that is not.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
-
 mod rig;
 
 mod cancel;
