@@ -68,14 +68,11 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             return;
         };
         let call = call.clone();
-        if let Some(before) = &flight.before {
-            let begun = &flight.row.invocation;
-            if begun.cancel_requested || before.invocation.is_late(now) || before.invocation.is_stale(now) {
-                // Nothing is sent any more: it goes back, and the survey in the same commit ends it.
-                self.lanes.leave(seat);
-                self.give_up_turn(id);
-                return self.intake.survey_soon();
-            }
+        if let Some(before) = &flight.before
+            && (before.invocation.is_late(now) || before.invocation.is_stale(now))
+        {
+            self.lanes.leave(seat);
+            return self.take_back(id);
         }
         let gated = !matches!(call, Call::Ask { credential: false, .. });
         if gated && let Admission::Shut { until, code } = self.client.admission(&flight.trigger, now) {
@@ -445,10 +442,17 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.judge(row, event);
     }
 
-    /// A request to be cancelled whose firing is under way: its end decides.
+    /// A firing that has not begun and must not any more: it goes back, and the survey in the same commit ends it.
+    fn take_back(&mut self, id: i64) {
+        self.give_up_turn(id);
+        self.intake.survey_soon();
+    }
+
+    /// A request to be cancelled whose firing is under way: its end decides. One that has not begun does not begin.
     fn cancel_later(&mut self, id: i64) {
         match self.flights.get_mut(&id) {
             Some(Flight { stage: Stage::Storing(_), .. }) => self.intake.survey_soon(),
+            Some(Flight { stage: Stage::Queued(_), before: Some(_), .. }) => self.take_back(id),
             Some(flight) => flight.row.invocation.cancel_requested = true,
             None => {}
         }

@@ -44,6 +44,8 @@ async fn a_firing_that_has_not_begun_is_cancelled_unfired() {
     rig.settle().await;
     assert_eq!(rig.count("triggering", 1..=4), 4);
     rig.cancel(2);
+    rig.settle().await;
+    assert_eq!(rig.state(2), "cancelled");
     rig.pass(10 * SECOND).await;
     rig.wire.script(|sent| Some(accepted(sent.id)));
     rig.wire.answer(1, accepted(1));
