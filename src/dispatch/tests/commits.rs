@@ -66,6 +66,24 @@ async fn an_intent_given_back_twice_is_fired_once() {
 }
 
 #[tokio::test]
+async fn a_firing_whose_end_cannot_be_stored_is_never_taken_for_one_that_was_not_sent() {
+    let mut rig = Rig::new([trigger("t")]).await;
+    rig.insert(1, "t");
+    rig.settle().await;
+    rig.store.store_none_of(1);
+    rig.wire.answer(1, accepted(1));
+    rig.settle().await;
+    // A commit of unknown end makes the engine look for intents that were not acted on.
+    rig.store.next_commit(Fate::Unknown);
+    rig.insert(2, "t");
+    rig.pass(60 * SECOND).await;
+    assert_eq!(rig.wire.log(), ["1 fire", "2 fire"]);
+    rig.restart().await;
+    assert_eq!(rig.state(1), "triggering");
+    assert_eq!(rig.wire.fired(1), 1);
+}
+
+#[tokio::test]
 async fn an_acceptance_stored_by_a_commit_that_seemed_to_fail_is_followed() {
     let rig = Rig::new([trigger("t")]).await;
     rig.insert(1, "t");

@@ -66,6 +66,7 @@ struct Faults {
     commits: VecDeque<Fate>,
     always: Option<Fate>,
     loads_fail: bool,
+    unstorable: Option<i64>,
     commits_held: Option<Arc<Semaphore>>,
     loads_held: Option<Arc<Semaphore>>,
     commits_tried: usize,
@@ -95,6 +96,11 @@ impl TestStore {
         self.faults().always = fate;
     }
 
+    /// From now on no change of this row can be stored, though its commits succeed.
+    pub(super) fn store_none_of(&self, id: i64) {
+        self.faults().unstorable = Some(id);
+    }
+
     pub(super) fn fail_loads(&self, fail: bool) {
         self.faults().loads_fail = fail;
     }
@@ -117,6 +123,7 @@ impl TestStore {
         let mut faults = self.faults();
         faults.commits.clear();
         faults.always = None;
+        faults.loads_fail = false;
     }
 
     /// Commits tried, reads, looks for changes.
@@ -166,7 +173,7 @@ impl Store for TestStore {
         self.memory.register(triggers).await
     }
 
-    async fn commit(&self, batch: Batch) -> Result<Committed, Box<Failed>> {
+    async fn commit(&self, mut batch: Batch) -> Result<Committed, Box<Failed>> {
         let (fate, hold) = {
             let mut faults = self.faults();
             faults.commits_tried += 1;
@@ -180,7 +187,15 @@ impl Store for TestStore {
             faults.commits_held = faults.commits_held.take().filter(|newer| !Arc::ptr_eq(newer, &hold));
         }
         match fate {
-            Fate::Stored => self.memory.commit(batch).await,
+            Fate::Stored => {
+                let unstorable = self.faults().unstorable;
+                let before = batch.changes.len();
+                batch.changes.retain(|change| Some(change.next.id) != unstorable);
+                let lost = batch.changes.len() < before;
+                let mut committed = self.memory.commit(batch).await?;
+                committed.lost.extend(unstorable.filter(|_| lost));
+                Ok(committed)
+            }
             Fate::Refused => Err(Box::new(Failed { error: unavailable(), batch })),
             Fate::Unknown => {
                 let _ = self.memory.commit(copy(&batch)).await;

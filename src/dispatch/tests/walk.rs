@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::rig::*;
+use crate::clock::Clock as _;
 use crate::dispatch::Order;
 use crate::invocation::Phase;
 use crate::request::CallMode;
@@ -70,7 +71,7 @@ async fn walk(seed: u64) {
     }
     let fates = [Fate::Stored, Fate::Stored, Fate::Refused, Fate::Unknown];
     for _ in 0..40 {
-        match random.u8(0..10) {
+        match random.u8(0..14) {
             0 => rig.cancel(random.i64(1..=ROWS)),
             1 | 2 => rig.store.next_commit(random.choice(&fates).unwrap().clone()),
             3 => {
@@ -94,19 +95,26 @@ async fn walk(seed: u64) {
                 }
             }
             6 => {
-                let _ = rig.orders.try_send(Order::Reload(rig.settings.clone()));
+                let mut some = rig.settings.clone();
+                some.triggers.retain(|_, _| random.u8(0..4) > 0);
+                let _ = rig.orders.try_send(Order::Reload(some));
             }
             7 => {
                 for _ in 0..random.u8(0..10) {
                     tokio::task::yield_now().await;
                 }
             }
+            8 => rig.wire.shut(rig.clock.now().plus(SECOND)),
+            9 => rig.wire.open(),
+            10 => rig.store.fail_loads(random.bool()),
             _ => rig.pass(Duration::from_millis(random.u64(0..5000))).await,
         }
         check(&rig);
     }
     // From here on nothing goes wrong: everything ends.
     rig.store.clear();
+    rig.wire.open();
+    let _ = rig.orders.try_send(Order::Reload(rig.settings.clone()));
     rig.wire.script(|sent| Some(if sent.what == "fire" { answer(403) } else { output("x") }));
     for id in rig.wire.waiting() {
         rig.wire.answer(id, accepted(id));
