@@ -117,9 +117,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let now = self.clock.now();
         let Some(flight) = self.flights.get_mut(&id) else { return };
         if flight.before.is_some() {
-            let name = flight.row.trigger_name.clone();
-            self.give_up_turn(id);
-            return self.intake.ready_at(&name, now, now);
+            self.intake.pending_again(&flight.row.trigger_name, &flight.row.invocation, now, now);
+            return self.give_up_turn(id);
         }
         if flight.row.invocation.is_late(now) {
             let why = "the credential was refused or cannot be had, and the deadline has passed".to_owned();
@@ -216,9 +215,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 let forbidden =
                     flight.row.invocation.trouble.as_ref().map(|t| t.code) == Some(Code::ForbiddenOrigin);
                 if flight.row.invocation.phase == Phase::Pending {
-                    let name = flight.row.trigger_name.clone();
-                    self.intake.ready_at(&name, at, self.clock.now());
-                    self.intake.leave(&name);
+                    let (name, row) = (&flight.row.trigger_name, &flight.row.invocation);
+                    self.intake.pending_again(name, row, at, self.clock.now());
+                    self.intake.leave(name);
                 } else {
                     self.waiting.push(id, at);
                     if forbidden {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::lanes::{Lanes, Seat};
 use crate::client::{Admission, Client};
 use crate::clock::UnixMillis;
+use crate::invocation::Invocation;
 use crate::queue::{Committed, Look, Taken, Want};
 use crate::request::CallMode;
 use crate::trigger::Trigger;
@@ -99,11 +100,20 @@ impl Intake {
     }
 
     /// A row of the trigger becomes ready then.
-    pub(super) fn ready_at(&mut self, trigger: &str, at: UnixMillis, now: UnixMillis) {
+    fn ready_at(&mut self, trigger: &str, at: UnixMillis, now: UnixMillis) {
         if at <= now {
             self.hungry.insert(trigger.to_owned());
         } else {
             self.wake_by(at);
+        }
+    }
+
+    /// A row that was with the engine is pending again, and ready then. The last survey did not see it: it must also be
+    /// looked at when it ends unfired.
+    pub(super) fn pending_again(&mut self, trigger: &str, row: &Invocation, at: UnixMillis, now: UnixMillis) {
+        self.ready_at(trigger, at, now);
+        for end in [row.expires_at, row.deadline_at].into_iter().flatten() {
+            self.wake_by(end);
         }
     }
 

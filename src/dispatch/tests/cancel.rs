@@ -141,6 +141,22 @@ async fn a_request_expires_at_its_time_without_any_hint() {
 }
 
 #[tokio::test]
+async fn a_request_to_be_fired_again_that_finds_no_place_ends_at_its_deadline() {
+    let one = Trigger { max_concurrent: Some(1), deadline: Some(60 * SECOND), ..trigger("t") };
+    let rig = Rig::new([one]).await;
+    rig.insert(1, "t");
+    rig.settle().await;
+    rig.insert_with(2, "t", |row| row.priority = 1);
+    rig.settle().await;
+    rig.pass(SECOND).await;
+    rig.wire.answer(1, answer(429));
+    rig.settle().await;
+    assert_eq!((rig.state(1), rig.state(2)), ("pending", "triggering"));
+    rig.pass(59 * SECOND).await;
+    assert_eq!((rig.state(1), rig.code(1)), ("expired", Some("deadline")));
+}
+
+#[tokio::test]
 async fn a_job_that_still_runs_at_the_deadline_is_asked_once_more_and_expires() {
     let rig = Rig::new([Trigger { deadline: Some(10 * SECOND), ..trigger("t") }]).await;
     rig.insert(1, "t");

@@ -114,7 +114,8 @@ async fn walk(seed: u64) {
     // From here on nothing goes wrong: everything ends.
     rig.store.clear();
     rig.wire.open();
-    let _ = rig.orders.try_send(Order::Reload(rig.settings.clone()));
+    let all = rig.settings.clone();
+    rig.reload(all).await;
     rig.wire.script(|sent| Some(if sent.what == "fire" { answer(403) } else { output("x") }));
     for id in rig.wire.waiting() {
         rig.wire.answer(id, accepted(id));
