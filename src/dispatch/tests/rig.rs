@@ -14,7 +14,7 @@ use crate::clock::{Clock, UnixMillis};
 use crate::dispatch::{Dispatcher, Limits, Notice, Order, Settings};
 use crate::invocation::{Body, BodyEnd, Break, Code, Phase, Reply};
 use crate::queue::{
-    Batch, Committed, Error, Failed, Look, MemoryRow as Row, MemoryStore, Recovered, Store, Taken,
+    Batch, Committed, Error, Failed, Look, MemoryRow as Row, MemoryStore, Recovered, Retention, Store, Taken,
 };
 use crate::request::CallMode;
 use crate::trigger::Trigger;
@@ -218,6 +218,10 @@ impl Store for TestStore {
             faults.loads_held = faults.loads_held.take().filter(|newer| !Arc::ptr_eq(newer, &hold));
         }
         if fail { Err(unavailable()) } else { rows }
+    }
+
+    async fn prune(&self, retention: Retention, now: UnixMillis) -> Result<u64, Error> {
+        self.memory.prune(retention, now).await
     }
 
     async fn changed(&self) -> Result<bool, Error> {
