@@ -96,7 +96,8 @@ pub async fn run(config: Config, file: PathBuf) -> Result<(), Error> {
             ended = &mut engine => break ended,
             Some(notice) = noticed.recv() => match notice {
                 Notice::Ready => tracing::info!("ready"),
-                Notice::Stopping => tracing::info!("stopping"),
+                // The engine has said so, with what it waits for.
+                Notice::Stopping => {}
             },
             wish = signals.next() => {
                 let order = match wish {

@@ -8,13 +8,12 @@ use futures_util::FutureExt as _;
 use tokio::task::{AbortHandle, JoinError};
 use url::Url;
 
-use super::intake::Asked;
 use super::lanes::{Lanes, Seat};
-use super::{Dispatcher, Exchanged, Notice, SIGN_EVERY};
+use super::{Dispatcher, Exchanged};
 use crate::client::{Admission, Client, Order, Wish};
 use crate::clock::{Clock, UnixMillis};
-use crate::invocation::{Action, Break, Call, Code, Context, Event, Invocation, Outcome, Phase, Step, step};
-use crate::queue::{Change, Committed, Error, Failed, Polled, Return, Store, Taken};
+use crate::invocation::{Action, Break, Call, Code, Context, Event, Outcome, Phase, Step, step};
+use crate::queue::{Change, Polled, Return, Store, Taken};
 use crate::request::{CallMode, Request};
 use crate::trigger::Trigger;
 
@@ -24,29 +23,22 @@ const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 /// A row in the hands of the engine: queued, on the wire, or on its way into the table.
 pub(super) struct Flight {
     trigger: Arc<Trigger>,
-    row: Taken,
+    pub(super) row: Taken,
     request: Arc<Request>,
     /// The row as it was before its intent, while it is being fired.
-    before: Option<Box<Taken>>,
+    pub(super) before: Option<Box<Taken>>,
     /// The place of a firing, until its end is stored.
-    place: Option<Seat>,
-    stage: Stage,
+    pub(super) place: Option<Seat>,
+    pub(super) stage: Stage,
 }
 
-enum Stage {
+pub(super) enum Stage {
     /// Waits for its turn.
     Queued(Call),
     /// On the wire.
     Sent { seat: Seat, asked_at: UnixMillis, abort: AbortHandle },
     /// In the next commit, or in the one under way; then this.
     Storing(Action),
-}
-
-/// A commit that ended.
-pub(super) struct Done {
-    pub(super) result: Result<Committed, Box<Failed>>,
-    pub(super) ids: Vec<i64>,
-    pub(super) asked: Asked,
 }
 
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
@@ -188,7 +180,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     }
 
     /// What was decided is stored, or needs no storing.
-    fn act(&mut self, id: i64, action: Action) {
+    pub(super) fn act(&mut self, id: i64, action: Action) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
         match action {
             Action::Call(Call::Ask { .. }) if self.intake.trigger(&flight.row.trigger_name).is_none() => {
@@ -234,7 +226,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     }
 
     /// A row that leaves the hands of the engine for good.
-    fn drop_flight(&mut self, id: i64) {
+    pub(super) fn drop_flight(&mut self, id: i64) {
         if let Some(flight) = self.flights.remove(&id) {
             if let Some(place) = flight.place {
                 self.lanes.free_place(place);
@@ -244,7 +236,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     }
 
     /// A row that is now `triggering`: to be fired.
-    fn fire(&mut self, row: Taken, trigger: Arc<Trigger>, now: UnixMillis) {
+    pub(super) fn fire(&mut self, row: Taken, trigger: Arc<Trigger>, now: UnixMillis) {
         let id = row.invocation.id;
         let cx = Context { now, asked_at: now, chance: 0.0, trigger: &trigger };
         let Ok(Step { next, action: Action::Call(Call::Fire), .. }) = step(&row.invocation, Event::Due, &cx)
@@ -313,193 +305,6 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let id = row.invocation.id;
         self.waiting.remove(id);
         self.flights.insert(id, Flight { trigger, row, request, before: None, place: None, stage });
-    }
-
-    /// A commit ended.
-    pub(super) fn committed(&mut self, done: Done) -> Result<(), Error> {
-        let Done { result, ids, asked } = done;
-        let now = self.clock.now();
-        let committed = match result {
-            Ok(committed) => committed,
-            Err(failed) => return self.keep(*failed),
-        };
-        self.pause = None;
-        self.waiting.stored();
-        if self.sign_at <= now {
-            self.sign_at = now.plus(SIGN_EVERY);
-        }
-        // First: what is done with the rest may add to it.
-        self.intake.learn(&asked, &committed);
-        for id in &committed.lost {
-            self.lose(*id);
-        }
-        for id in ids {
-            self.stored(id);
-        }
-        for (id, problem) in &committed.rejected {
-            tracing::warn!(request.id = id, problem, "request {id} is rejected: {problem}");
-        }
-        let looked = committed.survey.is_some();
-        self.reconcile(&committed.triggering);
-        for row in committed.intended {
-            match self.intake.trigger(&row.trigger_name) {
-                Some(trigger) if self.stopping.is_none() => self.fire(row, trigger, now),
-                _ => self.returned.push(Return { before: row.invocation, due_at: row.due_at }),
-            }
-        }
-        if let Some(survey) = committed.survey {
-            for id in survey.cancelling {
-                self.cancel_later(id);
-            }
-            for row in survey.ending {
-                self.end(row);
-            }
-        }
-        if looked && !self.ready {
-            self.ready = true;
-            self.sign_at = now;
-            // Nobody listening is no trouble: the notice is for the service manager.
-            let _ = self.notices.send(Notice::Ready);
-        }
-        Ok(())
-    }
-
-    /// A failed commit: everything in it is kept and tried again. It may be stored all the same; then the guards of the
-    /// second try find it so, and the rows are read again.
-    fn keep(&mut self, failed: Failed) -> Result<(), Error> {
-        let Failed { error, batch } = failed;
-        self.changes.splice(0..0, batch.changes);
-        self.returned.splice(0..0, batch.returned);
-        let now = self.clock.now();
-        self.waiting.not_stored(now);
-        self.intake.failed();
-        self.fail(error)?;
-        Ok(())
-    }
-
-    /// A change is stored.
-    fn stored(&mut self, id: i64) {
-        let Some(flight) = self.flights.get_mut(&id) else { return };
-        flight.before = None;
-        if let Some(place) = flight.place.take() {
-            self.lanes.free_place(place);
-        }
-        if let Stage::Storing(action) = &flight.stage {
-            let action = action.clone();
-            self.act(id, action);
-        }
-    }
-
-    /// A change found its row in another state: somebody else was first, or an earlier try was stored after all.
-    fn lose(&mut self, id: i64) {
-        tracing::debug!(
-            request.id = id,
-            "request {id} had changed before its change could be stored; reads it again"
-        );
-        if let Some(flight) = self.flights.get(&id) {
-            self.lost.insert(id, flight.row.invocation.attempt);
-        }
-        self.drop_flight(id);
-        self.astray.push(id);
-        self.intake.survey_soon();
-    }
-
-    /// After a commit whose end was not known: rows that are `triggering` although nobody here fires them were never
-    /// sent.
-    fn reconcile(&mut self, triggering: &[i64]) {
-        for id in triggering.iter().filter(|id| !self.flights.contains_key(id)) {
-            tracing::warn!(
-                request.id = id,
-                "request {id} was about to be fired when a commit failed; gives it back"
-            );
-            self.unsent.insert(*id);
-        }
-    }
-
-    /// A request whose end is due.
-    fn end(&mut self, mut row: Taken) {
-        let id = row.invocation.id;
-        if let Some(flight) = self.flights.get_mut(&id) {
-            match &flight.stage {
-                Stage::Storing(_) => return self.intake.survey_soon(),
-                Stage::Sent { seat, abort, .. } => {
-                    abort.abort();
-                    let seat = *seat;
-                    self.lanes.leave(seat);
-                }
-                Stage::Queued(_) => {}
-            }
-            self.flights.remove(&id);
-        } else if row.invocation.phase == Phase::Pending {
-            // Ending it takes it off the count of its trigger, on which a pending row is not.
-            self.intake.enter(&row.trigger_name);
-        }
-        if let Some(newest) = self.waiting.newest(id) {
-            catch_up(&mut row, newest.clone());
-        }
-        let event = if row.invocation.cancel_requested { Event::Cancel } else { Event::Due };
-        self.judge(row, event);
-    }
-
-    /// A firing that has not begun and must not any more: it goes back, and the survey in the same commit ends it.
-    fn take_back(&mut self, id: i64) {
-        self.give_up_turn(id);
-        self.intake.survey_soon();
-    }
-
-    /// A request to be cancelled whose firing is under way: its end decides. One that has not begun does not begin.
-    fn cancel_later(&mut self, id: i64) {
-        match self.flights.get_mut(&id) {
-            Some(Flight { stage: Stage::Storing(_), .. }) => self.intake.survey_soon(),
-            Some(Flight { stage: Stage::Queued(_), before: Some(_), .. }) => self.take_back(id),
-            Some(flight) => flight.row.invocation.cancel_requested = true,
-            None => {}
-        }
-    }
-
-    /// The stop came before its turn: a firing that was not sent is given back; a poll is in the table anyway.
-    pub(super) fn give_up_turn(&mut self, id: i64) {
-        let Some(flight) = self.flights.get_mut(&id) else { return };
-        if let Some(before) = flight.before.take() {
-            self.returned.push(Return { before: before.invocation, due_at: before.due_at });
-        }
-        self.drop_flight(id);
-    }
-
-    /// The configuration changed before its turn: a firing that was not sent is given back, a poll is due again.
-    pub(super) fn put_back(&mut self, id: i64, now: UnixMillis) {
-        match self.flights.get(&id) {
-            Some(Flight { before: Some(_), .. }) => self.give_up_turn(id),
-            Some(Flight { stage: Stage::Queued(_), .. }) => {
-                self.flights.remove(&id);
-                self.waiting.push(id, now);
-            }
-            _ => {}
-        }
-    }
-
-    /// Drops every poll that is on the wire.
-    pub(super) fn hang_up(&mut self) {
-        let asks: Vec<i64> = self
-            .flights
-            .iter()
-            .filter(|(_, flight)| flight.before.is_none() && matches!(flight.stage, Stage::Sent { .. }))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in asks {
-            if let Some(Flight { stage: Stage::Sent { abort, seat, .. }, .. }) = self.flights.remove(&id) {
-                abort.abort();
-                self.lanes.leave(seat);
-            }
-        }
-    }
-}
-
-/// Makes a row that was read what it is by polls that the table did not know of.
-pub(super) fn catch_up(row: &mut Taken, newest: Invocation) {
-    if row.invocation.phase == newest.phase && row.invocation.attempt == newest.attempt {
-        let cancel_requested = row.invocation.cancel_requested;
-        row.invocation = Invocation { cancel_requested, ..newest };
     }
 }
 

@@ -1,0 +1,261 @@
+//! The table's side of the engine: what goes into the next commit, and what follows from one that ended.
+
+use std::time::Duration;
+
+use super::executor::{Flight, Stage};
+use super::intake::Asked;
+use super::{Dispatcher, FIRST_PAUSE, LONGEST_PAUSE, Notice, SIGN_EVERY};
+use crate::client::Client;
+use crate::clock::{Clock, UnixMillis};
+use crate::invocation::{Event, Invocation, Phase};
+use crate::queue::{Batch, Committed, Error, Failed, Return, Sign, Store, Taken};
+
+/// A commit that ended.
+pub(super) struct Done {
+    pub(super) result: Result<Committed, Box<Failed>>,
+    pub(super) ids: Vec<i64>,
+    pub(super) asked: Asked,
+}
+
+impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
+    /// The table cannot be used: says so, and when to try again; or it never can.
+    pub(super) fn fail(&mut self, e: Error) -> Result<UnixMillis, Error> {
+        let pause = pause_after(e, self.pause, self.clock.now())?;
+        self.pause = Some(pause);
+        Ok(pause.1)
+    }
+
+    /// Whether the table is left alone after an error.
+    pub(super) fn is_paused(&self, now: UnixMillis) -> bool {
+        self.pause.is_some_and(|(_, until)| until > now)
+    }
+
+    /// Begins the next commit, if there is anything to store or to look for.
+    pub(super) fn start_commit(&mut self, now: UnixMillis) {
+        if self.committing.is_some() || self.is_paused(now) {
+            return;
+        }
+        // What came back twice, after commits of unknown end, may be on the wire again by now.
+        self.returned.retain(|returned| !self.flights.contains_key(&returned.before.id));
+        let mut batch = Batch {
+            changes: std::mem::take(&mut self.changes),
+            returned: std::mem::take(&mut self.returned),
+            ..Batch::default()
+        };
+        let idle = self.stopping.is_some() && self.flights.is_empty();
+        if self.waiting.store_at().is_some_and(|at| at <= now || idle) {
+            batch.polled = self.waiting.store();
+        }
+        if self.ready && self.sign_at <= now {
+            batch.sign = Some(Sign { now, ready: true });
+        }
+        if self.stopping.is_none() {
+            if self.peek_at <= now && self.peeking.is_none() {
+                self.intake.hint();
+            }
+            batch.look = self.intake.look(&self.lanes, &self.client, now, !batch.is_empty());
+        } else {
+            batch.look = self.intake.last_look(now);
+        }
+        if batch.is_empty() {
+            // A hint that comes while an answer is under way may be about something newer.
+            if self.stopping.is_none() && self.peeking.is_none() && self.intake.take_hint() {
+                self.peek();
+            }
+            return;
+        }
+        if batch.look.is_some() {
+            self.peek_at = now.plus(self.settings.fallback_poll);
+        }
+        let ids = batch.changes.iter().map(|change| change.next.id).collect();
+        let asked = Asked::of(batch.look.as_ref());
+        let store = self.store.clone();
+        self.committing = Some((Box::pin(async move { store.commit(batch).await }), ids, asked));
+    }
+
+    pub(super) fn peek(&mut self) {
+        let store = self.store.clone();
+        self.peeking = Some(Box::pin(async move { store.changed().await }));
+    }
+
+    pub(super) fn peeked(&mut self, changed: Result<bool, Error>) -> Result<(), Error> {
+        self.peek_at = self.clock.now().plus(self.settings.fallback_poll);
+        match changed {
+            Ok(true) => self.intake.survey_soon(),
+            Ok(false) => {}
+            Err(e) => {
+                self.fail(e)?;
+                self.intake.survey_soon();
+            }
+        }
+        Ok(())
+    }
+
+    /// A commit ended.
+    pub(super) fn committed(&mut self, done: Done) -> Result<(), Error> {
+        let Done { result, ids, asked } = done;
+        let now = self.clock.now();
+        let committed = match result {
+            Ok(committed) => committed,
+            Err(failed) => return self.keep(*failed),
+        };
+        self.pause = None;
+        self.waiting.stored();
+        if self.sign_at <= now {
+            self.sign_at = now.plus(SIGN_EVERY);
+        }
+        // First: what is done with the rest may add to it.
+        self.intake.learn(&asked, &committed);
+        for id in &committed.lost {
+            self.lose(*id);
+        }
+        for id in ids {
+            self.stored(id);
+        }
+        for (id, problem) in &committed.rejected {
+            tracing::warn!(request.id = id, problem, "request {id} is rejected: {problem}");
+        }
+        let looked = committed.survey.is_some();
+        self.reconcile(&committed.triggering);
+        for row in committed.intended {
+            match self.intake.trigger(&row.trigger_name) {
+                Some(trigger) if self.stopping.is_none() => self.fire(row, trigger, now),
+                _ => self.returned.push(Return { before: row.invocation, due_at: row.due_at }),
+            }
+        }
+        if let Some(survey) = committed.survey {
+            for id in survey.cancelling {
+                self.cancel_later(id);
+            }
+            for row in survey.ending {
+                self.end(row);
+            }
+        }
+        if looked && !self.ready {
+            self.ready = true;
+            self.sign_at = now;
+            // Nobody listening is no trouble: the notice is for the service manager.
+            let _ = self.notices.send(Notice::Ready);
+        }
+        Ok(())
+    }
+
+    /// A failed commit: everything in it is kept and tried again. It may be stored all the same; then the guards of the
+    /// second try find it so, and the rows are read again.
+    pub(super) fn keep(&mut self, failed: Failed) -> Result<(), Error> {
+        let Failed { error, batch } = failed;
+        self.changes.splice(0..0, batch.changes);
+        self.returned.splice(0..0, batch.returned);
+        let now = self.clock.now();
+        self.waiting.not_stored(now);
+        self.intake.failed();
+        self.fail(error)?;
+        Ok(())
+    }
+
+    /// A change is stored.
+    pub(super) fn stored(&mut self, id: i64) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.before = None;
+        if let Some(place) = flight.place.take() {
+            self.lanes.free_place(place);
+        }
+        if let Stage::Storing(action) = &flight.stage {
+            let action = action.clone();
+            self.act(id, action);
+        }
+    }
+
+    /// A change found its row in another state: somebody else was first, or an earlier try was stored after all.
+    pub(super) fn lose(&mut self, id: i64) {
+        tracing::debug!(
+            request.id = id,
+            "request {id} had changed before its change could be stored; reads it again"
+        );
+        if let Some(flight) = self.flights.get(&id) {
+            self.lost.insert(id, flight.row.invocation.attempt);
+        }
+        self.drop_flight(id);
+        self.astray.push(id);
+        self.intake.survey_soon();
+    }
+
+    /// After a commit whose end was not known: rows that are `triggering` although nobody here fires them were never
+    /// sent.
+    pub(super) fn reconcile(&mut self, triggering: &[i64]) {
+        for id in triggering.iter().filter(|id| !self.flights.contains_key(id)) {
+            tracing::warn!(
+                request.id = id,
+                "request {id} was about to be fired when a commit failed; gives it back"
+            );
+            self.unsent.insert(*id);
+        }
+    }
+
+    /// A request whose end is due.
+    pub(super) fn end(&mut self, mut row: Taken) {
+        let id = row.invocation.id;
+        if let Some(flight) = self.flights.get_mut(&id) {
+            match &flight.stage {
+                Stage::Storing(_) => return self.intake.survey_soon(),
+                Stage::Sent { seat, abort, .. } => {
+                    abort.abort();
+                    let seat = *seat;
+                    self.lanes.leave(seat);
+                }
+                Stage::Queued(_) => {}
+            }
+            self.flights.remove(&id);
+        } else if row.invocation.phase == Phase::Pending {
+            // Ending it takes it off the count of its trigger, on which a pending row is not.
+            self.intake.enter(&row.trigger_name);
+        }
+        if let Some(newest) = self.waiting.newest(id) {
+            catch_up(&mut row, newest.clone());
+        }
+        let event = if row.invocation.cancel_requested { Event::Cancel } else { Event::Due };
+        self.judge(row, event);
+    }
+
+    /// A firing that has not begun and must not any more: it goes back, and the survey in the same commit ends it.
+    pub(super) fn take_back(&mut self, id: i64) {
+        self.give_up_turn(id);
+        self.intake.survey_soon();
+    }
+
+    /// A request to be cancelled whose firing is under way: its end decides. One that has not begun does not begin.
+    pub(super) fn cancel_later(&mut self, id: i64) {
+        match self.flights.get_mut(&id) {
+            Some(Flight { stage: Stage::Storing(_), .. }) => self.intake.survey_soon(),
+            Some(Flight { stage: Stage::Queued(_), before: Some(_), .. }) => self.take_back(id),
+            Some(flight) => flight.row.invocation.cancel_requested = true,
+            None => {}
+        }
+    }
+}
+
+/// How long to leave the table alone after an error, and until when; or the error, if no waiting cures it.
+pub(super) fn pause_after(
+    e: Error,
+    last: Option<(Duration, UnixMillis)>,
+    now: UnixMillis,
+) -> Result<(Duration, UnixMillis), Error> {
+    if !matches!(e, Error::Unavailable { .. }) {
+        return Err(e);
+    }
+    let pause = last.map_or(FIRST_PAUSE, |(pause, _)| (pause * 2).min(LONGEST_PAUSE));
+    let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+    tracing::error!(
+        error = %e, cause, retry_in_ms = pause.as_millis(),
+        "{e} ({cause}); nothing is lost, next try in {} ms", pause.as_millis()
+    );
+    Ok((pause, now.plus(pause)))
+}
+
+/// Makes a row that was read what it is by polls that the table did not know of.
+pub(super) fn catch_up(row: &mut Taken, newest: Invocation) {
+    if row.invocation.phase == newest.phase && row.invocation.attempt == newest.attempt {
+        let cancel_requested = row.invocation.cancel_requested;
+        row.invocation = Invocation { cancel_requested, ..newest };
+    }
+}

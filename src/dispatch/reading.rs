@@ -1,0 +1,107 @@
+//! Reading rows whose time has come, a page at a time: polls that are due, and rows that a write of ours found changed.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Dispatcher, PAGE, commits};
+use crate::client::Client;
+use crate::clock::{Clock, UnixMillis};
+use crate::invocation::{Invocation, Phase};
+use crate::queue::{Error, Return, Store, Taken};
+
+/// Rows that were read.
+pub(super) struct Loaded {
+    ids: Vec<i64>,
+    /// Those of them that a write of ours found changed.
+    astray: HashSet<i64>,
+    /// What the table may not have known of them when they were read.
+    newest: HashMap<i64, Invocation>,
+    rows: Result<Vec<Taken>, Error>,
+}
+
+impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
+    /// Reads the rows whose poll is due.
+    pub(super) fn start_load(&mut self, now: UnixMillis) {
+        if self.loading.is_some() || self.is_paused(now) {
+            return;
+        }
+        let mut ids: Vec<i64> = self.unsent.iter().copied().collect();
+        let mut astray = HashSet::new();
+        if self.stopping.is_none() {
+            astray.extend(self.astray.drain(..));
+            ids.extend(&astray);
+            for id in self.lanes.take_aside() {
+                self.waiting.push(id, now);
+            }
+            ids.extend(self.waiting.take_due(now, PAGE));
+        }
+        ids.retain(|id| !self.flights.contains_key(id));
+        if !ids.is_empty() {
+            let store = self.store.clone();
+            let newest = ids
+                .iter()
+                .filter_map(|id| self.waiting.newest(*id))
+                .map(|next| (next.id, next.clone()))
+                .collect();
+            self.loading = Some(Box::pin(async move {
+                let rows = store.load(ids.clone()).await;
+                Loaded { ids, astray, newest, rows }
+            }));
+        }
+    }
+
+    pub(super) fn loaded(&mut self, loaded: Loaded) -> Result<(), Error> {
+        let Loaded { ids, astray, mut newest, rows } = loaded;
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(e) => {
+                let until = self.fail(e)?;
+                for id in ids.into_iter().filter(|id| !self.unsent.contains(id)) {
+                    if astray.contains(&id) { self.astray.push(id) } else { self.waiting.push(id, until) }
+                }
+                return Ok(());
+            }
+        };
+        for mut row in rows {
+            let id = row.invocation.id;
+            if self.flights.contains_key(&id) {
+                continue;
+            }
+            if row.invocation.phase == Phase::Triggering
+                && self.lost.get(&id) == Some(&row.invocation.attempt)
+            {
+                tracing::error!(
+                    request.id = id,
+                    "request {id} was fired, and the end of that cannot be stored; the next start judges it"
+                );
+                continue;
+            }
+            self.lost.remove(&id);
+            if self.unsent.remove(&id) && row.invocation.phase == Phase::Triggering {
+                row.invocation.attempt -= 1;
+                if row.invocation.attempt == 0 {
+                    row.invocation.started_at = None;
+                }
+                self.returned.push(Return { before: row.invocation, due_at: None });
+                // Nothing else says that it is ready again.
+                self.intake.survey_soon();
+                continue;
+            }
+            if self.stopping.is_none()
+                && matches!(row.invocation.phase, Phase::Polling(_) | Phase::Collecting(_))
+            {
+                if astray.contains(&id) {
+                    self.intake.enter(&row.trigger_name);
+                }
+                if let Some(newest) = newest.remove(&id) {
+                    commits::catch_up(&mut row, newest);
+                }
+                self.follow(row);
+            }
+        }
+        for id in ids {
+            // Gone, or no longer triggering: nothing to give back.
+            self.unsent.remove(&id);
+        }
+        Ok(())
+    }
+}
