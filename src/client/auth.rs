@@ -42,6 +42,8 @@ struct Held {
 pub(super) struct Pass {
     doors: Vec<(Arc<Door>, u32)>,
     token: Option<HeaderValue>,
+    /// The trigger's own gate was shut already when it began.
+    refused_before: bool,
 }
 
 impl Keyring {
@@ -122,7 +124,10 @@ impl Keyring {
         }
         let known = self.triggers().get(&trigger.name).cloned();
         let own = known.unwrap_or_else(|| self.add(&trigger.name));
-        let epoch = own.lock().gate.begin();
+        let mut held = own.lock();
+        pass.refused_before = !held.gate.is_open();
+        let epoch = held.gate.begin();
+        drop(held);
         pass.doors.push((own, epoch));
         Ok(pass)
     }
@@ -144,6 +149,10 @@ impl Door {
 
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_shut_credential(&self) -> bool {
+        self.credential.is_some() && !self.lock().gate.is_open()
     }
 
     /// Reads the secret (again).
@@ -186,7 +195,7 @@ impl Door {
 impl Pass {
     /// For an exchange that carries no credential: no gate learns from it.
     pub(super) const fn without_credential() -> Self {
-        Self { doors: Vec::new(), token: None }
+        Self { doors: Vec::new(), token: None, refused_before: false }
     }
 
     /// The value of `Authorization`.
@@ -198,6 +207,11 @@ impl Pass {
     pub(super) fn report(mut self, end: &Result<Reply, Break>, now: UnixMillis) {
         for (door, epoch) in std::mem::take(&mut self.doors) {
             match end {
+                // A trigger that is refused anyway says nothing about the credential: its own gate keeps it off longer and
+                // longer, and a neighbour gets the next probe.
+                Ok(reply) if reply.status == 401 && self.refused_before && door.is_shut_credential() => {
+                    door.lock().gate.broke(epoch, now);
+                }
                 Ok(reply) if reply.status == 401 => door.refused(epoch, now),
                 Ok(_) => door.lock().gate.welcomed(epoch),
                 Err(_) => door.lock().gate.broke(epoch, now),
@@ -318,6 +332,28 @@ mod tests {
             exchange(&keys, &good, 202, now);
         }
         assert_eq!(fired, 2 + 5, "at once, renewed, and after 1, 2, 4, 8, 16 seconds");
+    }
+
+    #[test]
+    fn a_trigger_that_alone_is_refused_does_not_take_every_probe_from_its_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        write(&path, "t");
+        let keys = keyring(&path);
+        let (bad, good) = (trigger("bad", Some("c")), trigger("good", Some("c")));
+        exchange(&keys, &bad, 401, 0);
+        exchange(&keys, &bad, 401, 0);
+        assert!(is_shut(keys.admission(&good, UnixMillis(999))), "the credential is in question");
+        assert_eq!(keys.admission(&bad, UnixMillis(1000)), Admission::Probe, "it was quicker");
+        exchange(&keys, &bad, 401, 1000);
+        assert!(is_shut(keys.admission(&bad, UnixMillis(2999))), "its own gate keeps it off for two seconds");
+        assert_eq!(
+            keys.admission(&good, UnixMillis(2000)),
+            Admission::Probe,
+            "so the next probe is another's"
+        );
+        exchange(&keys, &good, 202, 2000);
+        assert_eq!(keys.admission(&good, UnixMillis(2000)), Admission::Open);
     }
 
     #[test]

@@ -183,9 +183,9 @@ fn parse(
         .table("triggers")
         .named()
         .into_iter()
-        .filter_map(|(name, mut section)| {
-            section.fill(&merged.trigger);
-            trigger::read(&name, section, &credentials).map(|trigger| (name, Arc::new(trigger)))
+        .filter_map(|(name, section)| {
+            let trigger = trigger::read(&name, section, &merged.trigger, &credentials)?;
+            Some((name, Arc::new(trigger)))
         })
         .collect();
     root.finish();

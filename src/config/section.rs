@@ -127,6 +127,11 @@ impl<'p> Section<'p> {
         named
     }
 
+    /// Whether this table says something about `name`.
+    pub(super) fn says(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// Writes what this table does not say from `defaults` into it, at every depth.
     pub(super) fn fill(&mut self, defaults: &Map<String, Value>) {
         fill(&mut self.values, defaults);

@@ -382,7 +382,7 @@ fn values_out_of_their_range_are_refused() {
         "allowed_origins = ['*']",
         "allowed_origins = 'https://x.example'",
         "response_timeout = '0s'",
-        "response_timeout = '5s'",
+        "response_timeout = '5s'\nconnect_timeout = '5s'",
         "deadline = '0s'",
         "deadline = 'never'",
         "deadline = '4000d'",
@@ -491,4 +491,11 @@ fn a_file_that_was_asked_for_is_never_replaced_by_another() {
     let error = load(Some(Path::new("/nonexistent/triggerd.toml"))).unwrap_err();
     assert!(error.to_string().starts_with("/nonexistent/triggerd.toml: "), "{error}");
     assert_eq!(error.exit_code(), 78);
+}
+
+#[test]
+fn the_default_connect_timeout_gives_way_to_a_shorter_response_timeout() {
+    let text = "[triggers.a]\nurl = 'http://api.example/'\nresponse_timeout = '2s'\n";
+    let config = parse("f.toml", text, []).unwrap();
+    assert_eq!(config.triggers["a"].connect_timeout, Duration::from_secs(1));
 }

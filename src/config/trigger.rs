@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use config::{Value, ValueKind};
+use config::{Map, Value, ValueKind};
 use url::Url;
 
 use super::section::{Section, boolean, duration, integer, list, number, one_of, size, text, wait};
@@ -44,8 +44,11 @@ const OWNED_HEADERS: [&str; 19] = [
 pub(super) fn read(
     name: &str,
     mut section: Section<'_>,
+    defaults: &Map<String, Value>,
     credentials: &BTreeMap<String, Option<Credential>>,
 ) -> Option<Trigger> {
+    let chosen = section.says("connect_timeout");
+    section.fill(defaults);
     let url = section.require("url", url);
     // A stand-in lets the rest of a trigger with a broken URL be checked as well.
     let stand_in = || Url::parse("http://localhost/").expect("a literal URL parses");
@@ -90,7 +93,10 @@ pub(super) fn read(
         section.take(later, |_| Err::<(), _>("is not supported by this version".to_owned()));
     }
 
-    if trigger.connect_timeout >= trigger.response_timeout {
+    if !chosen {
+        // The default gives way to a response_timeout that is shorter.
+        trigger.connect_timeout = trigger.connect_timeout.min(trigger.response_timeout / 2);
+    } else if trigger.connect_timeout >= trigger.response_timeout {
         let rule = format!("must be below response_timeout, which is {:?}", trigger.response_timeout);
         section.problem("connect_timeout", &rule);
     }
