@@ -97,7 +97,7 @@ pub async fn run(config: Config, file: PathBuf) -> Result<(), Error> {
             Some(notice) = noticed.recv() => match notice {
                 Notice::Ready => tracing::info!("ready"),
                 // The engine has said so, with what it waits for.
-                Notice::Stopping => {}
+                Notice::Stopping | Notice::Figures(_) => {}
             },
             wish = signals.next() => {
                 let order = match wish {

@@ -8,7 +8,7 @@ use super::{Dispatcher, FIRST_PAUSE, LONGEST_PAUSE, Notice, SIGN_EVERY};
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
 use crate::invocation::{Event, Invocation, Phase};
-use crate::queue::{Batch, Committed, Error, Failed, Return, Sign, Store, Taken};
+use crate::queue::{Batch, Committed, Error, Failed, Return, Sign, Status, Store, Taken};
 
 /// A commit that ended.
 pub(super) struct Done {
@@ -47,13 +47,16 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             batch.polled = self.waiting.store();
         }
         if self.ready && self.sign_at <= now {
-            batch.sign = Some(Sign { now, ready: true });
+            batch.sign = Some(Sign { now, ready: true, stopped: false });
         }
         if self.stopping.is_none() {
             if self.peek_at <= now && self.peeking.is_none() {
                 self.intake.hint();
             }
-            batch.look = self.intake.look(&self.lanes, &self.client, now, !batch.is_empty());
+            batch.look = self.intake.look(&self.lanes, &mut self.board, &self.client, now, !batch.is_empty());
+            if self.board.tell_at().is_some_and(|at| at <= now) {
+                batch.status = self.tell(now);
+            }
         } else {
             batch.look = self.intake.last_look(now);
         }
@@ -71,6 +74,14 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let asked = Asked::of(batch.look.as_ref());
         let store = self.store.clone();
         self.committing = Some((Box::pin(async move { store.commit(batch).await }), ids, asked));
+    }
+
+    /// What the table is told of the triggers, and the service manager of all.
+    fn tell(&mut self, now: UnixMillis) -> Option<Status> {
+        let firing = self.flights.values().filter(|flight| flight.place.is_some()).count();
+        // Nobody listening is no trouble: the notice is for the service manager.
+        let _ = self.notices.send(Notice::Figures(self.board.figures(firing)));
+        self.board.tell(self.settings.triggers.keys(), now)
     }
 
     pub(super) fn peek(&mut self) {
@@ -124,6 +135,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             }
         }
         if let Some(survey) = committed.survey {
+            self.board.surveyed(survey.uncertain);
+            // Before those that end: a row may be both.
+            self.follow_all(survey.handed_over);
             for id in survey.cancelling {
                 self.cancel_later(id);
             }
@@ -148,6 +162,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.returned.splice(0..0, batch.returned);
         let now = self.clock.now();
         self.waiting.not_stored(now);
+        self.board.untold();
         self.intake.failed();
         self.fail(error)?;
         Ok(())
@@ -208,7 +223,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.flights.remove(&id);
         } else if row.invocation.phase == Phase::Pending {
             // Ending it takes it off the count of its trigger, on which a pending row is not.
-            self.intake.enter(&row.trigger_name);
+            self.board.enter(&row.trigger_name);
         }
         if let Some(newest) = self.waiting.newest(id) {
             catch_up(&mut row, newest.clone());

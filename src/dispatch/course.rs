@@ -4,12 +4,13 @@ use super::executor::{Flight, Stage};
 use super::{Dispatcher, Notice, Settings};
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
-use crate::queue::{Error, Return, Store};
+use crate::queue::{Batch, Error, Return, Sign, Store};
 
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     pub(super) fn configure(&mut self, settings: Settings) {
         self.lanes.set_limits(settings.limits);
         self.intake.configure(settings.triggers.clone(), &mut self.lanes);
+        self.board.reconfigured(|name| settings.triggers.contains_key(name));
         self.settings = settings;
     }
 
@@ -54,6 +55,14 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         }
         self.hang_up();
         tracing::info!(firings = self.flights.len(), "stopping: waits for {} firings", self.flights.len());
+    }
+
+    /// The last word in the table: nobody is here. That it could not be stored loses nothing: no more signs come.
+    pub(super) async fn sign_off(&mut self, now: UnixMillis) {
+        let sign = Some(Sign { now, ready: false, stopped: true });
+        if let Err(failed) = self.store.commit(Batch { sign, ..Batch::default() }).await {
+            tracing::warn!(error = %failed.error, "the table daemon does not say that the daemon has stopped: {}", failed.error);
+        }
     }
 
     pub(super) fn is_stopped(&self, now: UnixMillis) -> bool {

@@ -209,7 +209,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 if flight.row.invocation.phase == Phase::Pending {
                     let (name, row) = (&flight.row.trigger_name, &flight.row.invocation);
                     self.intake.pending_again(name, row, at, self.clock.now());
-                    self.intake.leave(name);
+                    self.board.leave(name);
                 } else {
                     self.waiting.push(id, at);
                     if forbidden {
@@ -218,7 +218,12 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 }
                 self.flights.remove(&id);
             }
-            Action::Finish => self.drop_flight(id),
+            Action::Finish => {
+                if flight.row.invocation.phase == Phase::Finished(Outcome::Uncertain) {
+                    self.board.doubt();
+                }
+                self.drop_flight(id);
+            }
             Action::Call(_) | Action::Await => {
                 self.flights.remove(&id);
             }
@@ -231,7 +236,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             if let Some(place) = flight.place {
                 self.lanes.free_place(place);
             }
-            self.intake.leave(&flight.row.trigger_name);
+            self.board.leave(&flight.row.trigger_name);
         }
     }
 
@@ -252,7 +257,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             }
         };
         self.lanes.take_place(place);
-        self.intake.enter(&row.trigger_name);
+        self.board.enter(&row.trigger_name);
         let request = Arc::new(row.request.clone());
         let mut fired = row.clone();
         fired.invocation = next;

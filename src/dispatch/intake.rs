@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::board::Board;
 use super::lanes::{Lanes, Seat};
 use crate::client::{Admission, Client};
 use crate::clock::UnixMillis;
 use crate::invocation::Invocation;
-use crate::queue::{Committed, Look, Taken, Want};
+use crate::queue::{Committed, HeldBy, Look, Taken, Want};
 use crate::request::CallMode;
 use crate::trigger::Trigger;
 
@@ -19,8 +20,6 @@ pub(super) struct Intake {
     triggers: BTreeMap<String, Arc<Trigger>>,
     /// Where each trigger's firings sit: ordinary ones, and held ones.
     seats: HashMap<String, (Seat, Seat)>,
-    /// Rows of each trigger that are triggering, polling or collecting.
-    active: HashMap<String, usize>,
     /// Triggers that may have ready rows and are not being looked for.
     hungry: HashSet<String>,
     /// Triggers whose last look took nothing although rows were ready, and the places, ordinary and held, that were
@@ -43,7 +42,6 @@ impl Intake {
         let mut intake = Self {
             triggers: BTreeMap::new(),
             seats: HashMap::new(),
-            active: HashMap::new(),
             hungry: HashSet::new(),
             stuck: HashMap::new(),
             survey: true,
@@ -70,18 +68,6 @@ impl Intake {
 
     pub(super) fn trigger(&self, name: &str) -> Option<Arc<Trigger>> {
         self.triggers.get(name).cloned()
-    }
-
-    /// One more row of the trigger is with the far end.
-    pub(super) fn enter(&mut self, trigger: &str) {
-        *self.active.entry(trigger.to_owned()).or_default() += 1;
-    }
-
-    /// One less.
-    pub(super) fn leave(&mut self, trigger: &str) {
-        if let Some(n) = self.active.get_mut(trigger) {
-            *n = n.saturating_sub(1);
-        }
     }
 
     /// Somebody may have committed.
@@ -136,6 +122,7 @@ impl Intake {
     pub(super) fn look(
         &mut self,
         lanes: &Lanes,
+        board: &mut Board,
         client: &impl Client,
         now: UnixMillis,
         busy: bool,
@@ -146,32 +133,37 @@ impl Intake {
         }
         let places = lanes.free_places();
         let held_places = lanes.free_held_places();
-        let (mut wants, mut gates) = (Vec::new(), Vec::new());
+        let (mut wants, mut gates, mut shut) = (Vec::new(), Vec::new(), Vec::new());
         if self.survey || !self.hungry.is_empty() {
             for trigger in self.triggers.values() {
                 let (ordinary, held) = self.seats[&trigger.name];
                 let hungry = self.hungry.contains(&trigger.name);
-                let room = self.room(trigger).min(LARGEST_BITE);
+                let room = room(trigger, board).min(LARGEST_BITE);
                 let free = (lanes.free_for(ordinary), lanes.free_for(held));
                 let stuck = free == (0, 0) || (!self.survey && self.is_stuck(&trigger.name, free));
-                if (!hungry && !self.survey) || room == 0 || stuck {
+                if !hungry && !self.survey {
                     continue;
                 }
+                let outlook = client.outlook(trigger, now);
+                board.hold(&trigger.name, hungry, held_by(trigger, room, stuck, outlook), now);
+                if let Admission::Shut { until, code } = outlook {
+                    gates.push(until);
+                    shut.push((trigger.name.clone(), code));
+                }
                 // A shut credential lets one probe through at a time; it is for a trigger that surely has rows.
-                let limit = match client.outlook(trigger, now) {
+                let limit = match outlook {
+                    _ if room == 0 || stuck => continue,
                     Admission::Open => room,
                     Admission::Probe if hungry => 1,
-                    Admission::Probe => continue,
-                    Admission::Shut { until, .. } => {
-                        gates.push(until);
-                        continue;
-                    }
+                    Admission::Probe | Admission::Shut { .. } => continue,
                 };
                 let (origin, (ordinary, held)) = (ordinary.lane, free);
                 wants.push(Want { trigger: Arc::clone(trigger), origin, limit, ordinary, held });
             }
         }
         let survey = self.survey;
+        let newly_held = board.take_newly_held();
+        shut.retain(|(name, _)| survey || newly_held.contains(name));
         if survey {
             // It answers both anew. What comes up in the meantime is kept beside its answer.
             self.hungry.clear();
@@ -180,7 +172,7 @@ impl Intake {
         for until in gates {
             self.wake_by(until.max(UnixMillis(now.0 + 1)));
         }
-        if wants.is_empty() && !survey && !(busy && self.hinted) {
+        if wants.is_empty() && shut.is_empty() && !survey && !(busy && self.hinted) {
             return None;
         }
         for want in &wants {
@@ -193,7 +185,7 @@ impl Intake {
         }
         self.hinted = false;
         self.survey = false;
-        Some(Look { now, survey, wants, places, held_places, list_triggering: self.unsure })
+        Some(Look { now, survey, wants, places, held_places, held_back: shut, list_triggering: self.unsure })
     }
 
     /// What an orderly stop still has to know: which intents of unknown end there are.
@@ -204,18 +196,13 @@ impl Intake {
             wants: Vec::new(),
             places: Vec::new(),
             held_places: 0,
+            held_back: Vec::new(),
             list_triggering: true,
         })
     }
 
     pub(super) const fn is_unsure(&self) -> bool {
         self.unsure
-    }
-
-    /// How many more rows of the trigger may be with the far end.
-    fn room(&self, trigger: &Trigger) -> usize {
-        let active = self.active.get(&trigger.name).copied().unwrap_or(0);
-        trigger.max_concurrent.map_or(usize::MAX, |max| (max as usize).saturating_sub(active))
     }
 
     /// Whether a look would take nothing with these places, as the last one did, unless the table has changed.
@@ -257,6 +244,34 @@ impl Intake {
         if asked.listed {
             self.unsure = false;
         }
+    }
+}
+
+/// How many more rows of the trigger may be with the far end.
+fn room(trigger: &Trigger, board: &Board) -> usize {
+    trigger
+        .max_concurrent
+        .map_or(usize::MAX, |max| (max as usize).saturating_sub(board.active(&trigger.name)))
+}
+
+/// What keeps the ready rows of a trigger from being fired, if anything does.
+fn held_by(
+    trigger: &Trigger,
+    room: usize,
+    stuck: bool,
+    outlook: Admission,
+) -> Option<(HeldBy, Option<UnixMillis>)> {
+    match outlook {
+        Admission::Shut { until, code } => Some((HeldBy::Credential(code), Some(until))),
+        Admission::Open | Admission::Probe if room == 0 => Some((HeldBy::Slot("max_concurrent"), None)),
+        Admission::Open | Admission::Probe if stuck => Some((
+            HeldBy::Slot(match trigger.call_mode {
+                CallMode::LongPolling => "max_long_polls",
+                CallMode::AsyncRequestReply | CallMode::FireAndForget => "max_per_origin",
+            }),
+            None,
+        )),
+        Admission::Open | Admission::Probe => None,
     }
 }
 

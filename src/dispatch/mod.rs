@@ -4,6 +4,7 @@
 //! into the next commit, and what follows from a change begins when it is stored. It knows no SQL, no HTTP and no
 //! call mode: the table is a [`Store`], the wire a [`Client`], the rules are `invocation`.
 
+mod board;
 mod commits;
 mod course;
 mod executor;
@@ -22,14 +23,16 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+pub use board::Figures;
 pub use lanes::Limits;
 pub use pruner::prune;
 
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
 use crate::invocation::{Break, Event, Reply};
-use crate::queue::{Change, Committed, Error, Failed, Recovered, Return, Store, Taken};
+use crate::queue::{Change, Committed, Error, Failed, Recovered, Return, Store, Taken, Waiting as ToPoll};
 use crate::trigger::Trigger;
+use board::Board;
 use commits::pause_after;
 use executor::Flight;
 use intake::{Asked, Intake};
@@ -66,6 +69,8 @@ pub enum Notice {
     Ready,
     /// The stop has begun.
     Stopping,
+    /// How much is going on; once a second at most, when it has changed.
+    Figures(Figures),
 }
 
 /// The table `daemon` is signed this often.
@@ -92,6 +97,7 @@ pub struct Dispatcher<S, W, C> {
 
     lanes: Lanes,
     intake: Intake,
+    board: Board,
     waiting: Waiting,
     flights: HashMap<i64, Flight>,
     exchanges: JoinSet<Exchanged>,
@@ -140,6 +146,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             notices,
             lanes,
             intake,
+            board: Board::default(),
             waiting: Waiting::default(),
             flights: HashMap::new(),
             exchanges: JoinSet::new(),
@@ -188,6 +195,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.start_commit(now);
             self.start_load(now);
             if self.is_stopped(now) {
+                self.sign_off(now).await;
                 return Ok(());
             }
             let wake = self.wake_at(now);
@@ -225,12 +233,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// What a start finds: rows in which the last daemon died, rows to be polled.
     fn resume(&mut self, found: Recovered, interrupted: Vec<Taken>) {
         self.instance_id = found.instance_id;
-        for row in found.waiting {
-            self.intake.enter(&row.trigger_name);
-            self.waiting.push(row.id, row.due_at);
-        }
+        self.follow_all(found.waiting);
         for row in interrupted {
-            self.intake.enter(&row.trigger_name);
+            self.board.enter(&row.trigger_name);
             self.judge(row, Event::Due);
         }
         tracing::info!(
@@ -241,11 +246,19 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         );
     }
 
+    /// Rows that are in the table to be polled, and not known here.
+    fn follow_all(&mut self, rows: Vec<ToPoll>) {
+        for row in rows {
+            self.board.enter(&row.trigger_name);
+            self.waiting.push(row.id, row.due_at);
+        }
+    }
+
     /// The next time that something must be looked at although nothing happens. What is under way already, or cannot
     /// be done now, sets no time: its end does.
     fn wake_at(&self, now: UnixMillis) -> UnixMillis {
         const FAR: UnixMillis = UnixMillis(i64::MAX);
-        let mut times = [self.stopping, None, None, None, None, None];
+        let mut times = [self.stopping, None, None, None, None, None, None];
         let stopping = self.stopping.is_some();
         if self.committing.is_none() {
             times[1] = self.waiting.store_at();
@@ -253,6 +266,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             if !stopping {
                 times[3] = self.intake.wake_at();
                 times[4] = Some(self.peek_at).filter(|_| self.peeking.is_none());
+                times[6] = self.board.tell_at();
             }
         }
         if self.loading.is_none() && !stopping {

@@ -90,7 +90,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 && matches!(row.invocation.phase, Phase::Polling(_) | Phase::Collecting(_))
             {
                 if astray.contains(&id) {
-                    self.intake.enter(&row.trigger_name);
+                    self.board.enter(&row.trigger_name);
                 }
                 if let Some(newest) = newest.remove(&id) {
                     commits::catch_up(&mut row, newest);

@@ -4,6 +4,7 @@
 
 mod rig;
 
+mod board;
 mod cancel;
 mod commits;
 mod gates;

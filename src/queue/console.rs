@@ -363,6 +363,7 @@ mod tests {
             let place = Self { folder: tempfile::tempdir().unwrap() };
             let sql = concat!(
                 include_str!("../../migrations/sqlite/0001_init.sql"),
+                include_str!("../../migrations/sqlite/0002_status.sql"),
                 "INSERT INTO triggers (name, max_arguments) VALUES ('t', 100);"
             );
             place.run(sql).await;
@@ -412,7 +413,7 @@ mod tests {
     async fn a_file_of_somebody_else_or_of_another_version_is_left_alone() {
         for (sql, expected) in [
             ("PRAGMA user_version = 1; CREATE TABLE requests (id)", "is not a database of triggerd"),
-            ("PRAGMA application_id = 1953654628; PRAGMA user_version = 2;", "newer than this program's 1"),
+            ("PRAGMA application_id = 1953654628; PRAGMA user_version = 3;", "newer than this program's 2"),
             ("PRAGMA application_id = 1953654628;", "run `triggerd migrate`"),
         ] {
             let place = Place { folder: tempfile::tempdir().unwrap() };
@@ -464,7 +465,7 @@ mod tests {
         assert_eq!(shown.int("run_at"), Some(1_800_000_000_001));
         assert_eq!(shown.int("deadline_at"), Some(1_800_000_000_002));
         assert_eq!(shown.text("unique_key"), Some("k"));
-        assert_eq!(shown.text("why"), Some("waits for run_at"));
+        assert_eq!(shown.text("why"), Some("waits for run_at; but no daemon runs: start triggerd"));
     }
 
     #[tokio::test]

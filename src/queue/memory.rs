@@ -9,11 +9,11 @@ use tokio::sync::Notify;
 
 use super::pick::Places;
 use super::{
-    Batch, Change, Committed, Error, Failed, Recovered, Retention, Store, Survey, Taken, Waiting, Want,
-    before,
+    Batch, Change, Committed, Error, Failed, HELD_AT_ONCE, Recovered, Retention, Store, Survey, Taken,
+    TriggerStatus, Waiting, Want, before, held_message,
 };
 use crate::clock::UnixMillis;
-use crate::invocation::{AttemptEnd, Code, Invocation, Output, Phase};
+use crate::invocation::{AttemptEnd, Code, Invocation, Outcome, Output, Phase, Trouble};
 use crate::request::Request;
 use crate::trigger::Trigger;
 
@@ -52,6 +52,15 @@ impl Row {
         self.taken.due_at.unwrap_or(self.run_at)
     }
 
+    fn is_ready(&self, now: UnixMillis) -> bool {
+        let invocation = &self.taken.invocation;
+        invocation.phase == Phase::Pending
+            && self.ready_at() <= now
+            && !invocation.cancel_requested
+            && !invocation.is_stale(now)
+            && !invocation.is_late(now)
+    }
+
     /// When a start polls it: at once where its origin was not allowed, since this configuration may allow it.
     fn polled_at(&self) -> UnixMillis {
         let trouble = self.taken.invocation.trouble.as_ref();
@@ -65,12 +74,14 @@ struct Table {
     rows: BTreeMap<i64, Row>,
     active: BTreeSet<String>,
     paused: BTreeSet<String>,
+    handed_over: BTreeSet<i64>,
     /// Counts what others did.
     version: u64,
     surveyed: Option<u64>,
     epoch: i64,
-    signed: Option<UnixMillis>,
+    status: BTreeMap<String, TriggerStatus>,
     ready: bool,
+    stopped: bool,
 }
 
 /// The table in memory.
@@ -118,6 +129,26 @@ impl MemoryStore {
         self.hint.notify_one();
     }
 
+    /// What the command line does with a request that it has made `polling`.
+    pub fn hand_over(&self, id: i64) {
+        let mut table = self.table();
+        table.handed_over.insert(id);
+        table.version += 1;
+        self.hint.notify_one();
+    }
+
+    /// What a trigger is doing, as the daemon told it last.
+    #[must_use]
+    pub fn status(&self, trigger: &str) -> Option<TriggerStatus> {
+        self.table().status.get(trigger).cloned()
+    }
+
+    /// Whether the daemon has said that it stops.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.table().stopped
+    }
+
     /// Whether a start has come to its end: recovery and the first look are stored.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -157,14 +188,9 @@ impl Table {
             .rows
             .values()
             .filter(|row| {
-                let invocation = &row.taken.invocation;
                 row.taken.trigger_name == want.trigger.name
                     && self.is_open(&want.trigger.name)
-                    && invocation.phase == Phase::Pending
-                    && row.ready_at() <= now
-                    && !invocation.cancel_requested
-                    && !invocation.is_stale(now)
-                    && !invocation.is_late(now)
+                    && row.is_ready(now)
             })
             .collect();
         ready.sort_by_key(|row| (-row.priority, row.ready_at(), row.taken.invocation.id));
@@ -185,6 +211,12 @@ impl Table {
             out.hungry.extend(
                 named.iter().filter(|name| wants.iter().all(|want| want.trigger.name != **name)).cloned(),
             );
+        }
+        for (name, code) in &look.held_back {
+            let held = |row: &&mut Row| row.taken.trigger_name == *name && row.is_ready(look.now);
+            for row in self.rows.values_mut().filter(held).take(HELD_AT_ONCE) {
+                row.taken.invocation.trouble = Some(Trouble::new(*code, held_message(*code)));
+            }
         }
         let mut places = Places::new(look, &wants);
         for want in wants {
@@ -210,14 +242,25 @@ impl Table {
         }
     }
 
-    fn survey(&self, now: UnixMillis) -> Survey {
-        let mut survey = Survey::default();
+    fn waiting(&self, id: i64) -> Option<Waiting> {
+        let row = self.rows.get(&id)?;
+        let follows = matches!(row.taken.invocation.phase, Phase::Polling(_) | Phase::Collecting(_));
+        follows.then(|| Waiting { id, due_at: row.polled_at(), trigger_name: row.taken.trigger_name.clone() })
+    }
+
+    fn survey(&mut self, now: UnixMillis) -> Survey {
+        let handed_over = std::mem::take(&mut self.handed_over);
+        let handed_over = handed_over.into_iter().filter_map(|id| self.waiting(id)).collect();
+        let mut survey = Survey { handed_over, ..Survey::default() };
         for row in self.rows.values() {
             let invocation = &row.taken.invocation;
             let pending = invocation.phase == Phase::Pending;
             let over = pending && (invocation.is_stale(now) || invocation.is_late(now));
             match &invocation.phase {
-                Phase::Finished(_) => continue,
+                Phase::Finished(outcome) => {
+                    survey.uncertain += usize::from(*outcome == Outcome::Uncertain);
+                    continue;
+                }
                 Phase::Triggering if invocation.cancel_requested => survey.cancelling.push(invocation.id),
                 _ if invocation.cancel_requested || over => survey.ending.push(row.taken.clone()),
                 _ => {}
@@ -237,18 +280,16 @@ impl Store for MemoryStore {
         let mut table = self.table();
         table.epoch += 1;
         table.ready = false;
+        table.stopped = false;
+        table.status.clear();
+        table.handed_over.clear();
         let mut found =
             Recovered { instance_id: "memory".to_owned(), epoch: table.epoch, ..Recovered::default() };
         for (id, row) in &table.rows {
-            match row.taken.invocation.phase {
-                Phase::Triggering => found.interrupted.push(*id),
-                Phase::Polling(_) | Phase::Collecting(_) => found.waiting.push(Waiting {
-                    id: *id,
-                    due_at: row.polled_at(),
-                    trigger_name: row.taken.trigger_name.clone(),
-                }),
-                Phase::Pending | Phase::Finished(_) => {}
+            if row.taken.invocation.phase == Phase::Triggering {
+                found.interrupted.push(*id);
             }
+            found.waiting.extend(table.waiting(*id));
         }
         found.waiting.sort_by_key(|row| row.due_at);
         Ok(found)
@@ -304,9 +345,13 @@ impl Store for MemoryStore {
                 table.surveyed = Some(table.version);
             }
         }
+        if let Some(status) = batch.status {
+            let status = status.triggers.into_iter().map(|status| (status.trigger_name.clone(), status));
+            table.status.extend(status);
+        }
         if let Some(sign) = batch.sign {
-            table.signed = Some(sign.now);
             table.ready |= sign.ready;
+            table.stopped = sign.stopped;
         }
         Ok(out)
     }

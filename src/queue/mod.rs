@@ -23,7 +23,7 @@ pub use memory::{MemoryStore, Row as MemoryRow};
 pub use row::arguments_problem;
 
 use crate::clock::UnixMillis;
-use crate::invocation::{AttemptEnd, Invocation, Output};
+use crate::invocation::{AttemptEnd, Code, Invocation, Output};
 use crate::request::Request;
 use crate::trigger::Trigger;
 
@@ -84,6 +84,8 @@ pub struct Batch {
     pub returned: Vec<Return>,
     /// The next intents.
     pub look: Option<Look>,
+    /// What triggers are doing, for the table `trigger_status`.
+    pub status: Option<Status>,
     /// Signs of life for the table `daemon`.
     pub sign: Option<Sign>,
 }
@@ -96,6 +98,7 @@ impl Batch {
             && self.polled.is_empty()
             && self.returned.is_empty()
             && self.look.is_none()
+            && self.status.is_none()
             && self.sign.is_none()
     }
 }
@@ -142,6 +145,66 @@ pub struct Sign {
     pub now: UnixMillis,
     /// Recovery and the first look are done.
     pub ready: bool,
+    /// It is the last one: the daemon stops.
+    pub stopped: bool,
+}
+
+/// What triggers are doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// As of when.
+    pub now: UnixMillis,
+    /// Those of which something has changed.
+    pub triggers: Vec<TriggerStatus>,
+}
+
+/// What one trigger is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerStatus {
+    /// The trigger.
+    pub trigger_name: String,
+    /// Requests that are triggering, polling or collecting.
+    pub slots_used: usize,
+    /// What its ready requests wait for; written only if there are any.
+    pub hold: Option<Hold>,
+}
+
+/// What holds back the ready requests of a trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// What they wait for.
+    pub by: HeldBy,
+    /// Since when.
+    pub since: UnixMillis,
+    /// When it is tried again; none where no time but an event frees it.
+    pub until: Option<UnixMillis>,
+}
+
+/// What ready requests wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBy {
+    /// A free place: the key of the configuration that is at its limit.
+    Slot(&'static str),
+    /// A credential that was refused, or cannot be had.
+    Credential(Code),
+}
+
+impl HeldBy {
+    /// `trigger_status.waiting_for`.
+    const fn waiting_for(self) -> &'static str {
+        match self {
+            Self::Slot(_) => "slot",
+            Self::Credential(_) => "credential",
+        }
+    }
+
+    /// `trigger_status.waiting_on`.
+    const fn waiting_on(self) -> &'static str {
+        match self {
+            Self::Slot(key) => key,
+            Self::Credential(code) => code.as_str(),
+        }
+    }
 }
 
 /// What to look for, and for how many there are places.
@@ -157,8 +220,24 @@ pub struct Look {
     pub places: Vec<usize>,
     /// Places for firings that are held (long polling), shared by all.
     pub held_places: usize,
+    /// Triggers whose credential is shut: their ready rows are told so, the first [`HELD_AT_ONCE`] of them.
+    pub held_back: Vec<(String, Code)>,
     /// Whether to list every row in `triggering` (after a commit whose end was not known).
     pub list_triggering: bool,
+}
+
+/// Ready rows of a trigger that one look tells of its shut credential. The others stand behind them, and the table
+/// `trigger_status` tells of all.
+pub const HELD_AT_ONCE: usize = 500;
+
+/// What a row is told whose trigger's credential is shut.
+const fn held_message(code: Code) -> &'static str {
+    match code {
+        Code::CredentialUnavailable => {
+            "the secret of the trigger's credential cannot be read: waits until it can"
+        }
+        _ => "the credential of the trigger was refused: waits until it works",
+    }
 }
 
 /// A trigger whose rows may be fired.
@@ -213,9 +292,16 @@ pub struct Survey {
     pub cancelling: Vec<i64>,
     /// Whether there are more of those than were listed.
     pub more: bool,
+    /// Requests that others have made `polling` or `collecting` since the last survey: to be followed from now on.
+    pub handed_over: Vec<Waiting>,
+    /// How many requests are `uncertain`, up to [`MANY_UNCERTAIN`].
+    pub uncertain: usize,
     /// When to survey again, if nothing happens before.
     pub next: Option<UnixMillis>,
 }
+
+/// More uncertain requests than this are not counted: somebody should look long before.
+pub const MANY_UNCERTAIN: usize = 1000;
 
 /// A row, checked, in the hands of the daemon.
 #[derive(Clone, Debug, PartialEq)]

@@ -246,9 +246,9 @@ fn migrate_registers_the_triggers_and_says_what_it_did() {
     let done = place.json(&["migrate", "--json"]);
     assert_eq!(
         (&done["from_version"], &done["to_version"], &done["triggers"]),
-        (&json!(0), &json!(1), &json!(2))
+        (&json!(0), &json!(2), &json!(2))
     );
-    assert!(place.said(&["migrate"]).contains("schema version 1 already; triggers registered: 2"));
+    assert!(place.said(&["migrate"]).contains("schema version 2 already; triggers registered: 2"));
     assert_eq!(place.said(&["submit", "u"]), "1\n");
 }
 
@@ -297,7 +297,7 @@ fn submit_prints_the_id_and_show_what_was_stored() {
         ("priority", json!(-7)),
         ("unique_key", json!("k")),
         ("deadline_at", json!(null)),
-        ("why", json!("waits for run_at")),
+        ("why", json!("waits for run_at; but no daemon runs: start triggerd")),
         ("attempts", json!([])),
         ("output", json!(null)),
     ] {

@@ -8,8 +8,8 @@ use triggerd::invocation::{
     AttemptEnd, AttemptOutcome, Code, Invocation, Memory, Outcome, Output, Phase, Trouble,
 };
 use triggerd::queue::{
-    Batch, Change, Committed, Look, MemoryRow, MemoryStore, Polled, Retention, Return, Sign, Store, Taken,
-    Want,
+    Batch, Change, Committed, HeldBy, Hold, Look, MemoryRow, MemoryStore, Polled, Retention, Return, Sign,
+    Status, Store, Taken, TriggerStatus, Want,
 };
 use triggerd::request::CallMode;
 use triggerd::trigger::Trigger;
@@ -76,8 +76,13 @@ pub(crate) trait Table: Sized {
     async fn cancel(&self, id: i64);
     async fn delete(&self, id: i64);
     async fn pause(&self, trigger: &str, paused: bool);
+    /// What the command line does with an uncertain request that is to be followed.
+    async fn hand_over(&self, id: i64, status_uri: &str);
     async fn read(&self, id: i64) -> Seen;
     async fn is_ready(&self) -> bool;
+    async fn is_stopped(&self) -> bool;
+    /// Slots used, and what is waited for.
+    async fn status(&self, trigger: &str) -> Option<(i64, Option<String>)>;
     /// The daemon goes, and another one comes.
     async fn reopen(self) -> Self;
 }
@@ -145,6 +150,28 @@ impl Table for InMemory {
         self.0.is_ready()
     }
 
+    async fn is_stopped(&self) -> bool {
+        self.0.is_stopped()
+    }
+
+    async fn hand_over(&self, id: i64, status_uri: &str) {
+        self.0.edit_unseen(|rows| {
+            let invocation = &mut rows.get_mut(&id).unwrap().taken.invocation;
+            invocation.status_uri = Some(url(status_uri));
+            invocation.phase = Phase::Polling(url(status_uri));
+        });
+        self.0.hand_over(id);
+    }
+
+    async fn status(&self, trigger: &str) -> Option<(i64, Option<String>)> {
+        let status = self.0.status(trigger)?;
+        let hold = status.hold.map(|hold| match hold.by {
+            HeldBy::Slot(key) => format!("slot {key}"),
+            HeldBy::Credential(code) => format!("credential {}", code.as_str()),
+        });
+        Some((i64::try_from(status.slots_used).unwrap(), hold))
+    }
+
     async fn reopen(self) -> Self {
         self
     }
@@ -202,6 +229,9 @@ contract! {
     a_commit_of_others_gives_a_hint
     rows_are_read_by_id_and_those_that_are_gone_are_left_out
     a_daemon_is_ready_once_it_has_said_so_and_only_until_the_next_start
+    what_is_handed_over_is_told_once_by_a_survey
+    ready_rows_are_told_of_a_credential_that_is_shut
+    what_triggers_are_doing_is_told_if_it_holds_somebody_back
     what_has_ended_is_deleted_once_its_time_is_over
     what_was_committed_is_there_after_a_restart
 }
@@ -234,7 +264,15 @@ pub(crate) fn want(name: &str, origin: usize, limit: usize) -> Want {
 
 /// A survey with places for all.
 pub(crate) fn look(wants: Vec<Want>) -> Look {
-    Look { now: NOW, survey: true, wants, places: vec![100; 3], held_places: 100, list_triggering: false }
+    Look {
+        now: NOW,
+        survey: true,
+        wants,
+        places: vec![100; 3],
+        held_places: 100,
+        held_back: Vec::new(),
+        list_triggering: false,
+    }
 }
 
 fn all() -> Vec<Want> {
@@ -830,6 +868,67 @@ async fn a_survey_tells_when_time_next_changes_something<T: Table>() {
     assert_eq!(next().await, Some(at(700)));
 }
 
+async fn what_is_handed_over_is_told_once_by_a_survey<T: Table>() {
+    let table = started::<T>().await;
+    let row = intended(&table, new("alpha")).await;
+    let id = row.invocation.id;
+    assert_eq!(change(table.store(), vec![ended(fired(&row), Outcome::Uncertain)]).await, [] as [i64; 0]);
+    assert_eq!(see(table.store(), look(all())).await.survey.unwrap().uncertain, 1);
+    let status = "https://alpha.example/status/7";
+    table.hand_over(id, status).await;
+    let found = see(table.store(), look(all())).await.survey.unwrap();
+    assert_eq!(found.uncertain, 0);
+    let told: Vec<_> = found.handed_over.iter().map(|row| (row.id, row.trigger_name.as_str())).collect();
+    assert_eq!(told, [(id, "alpha")]);
+    let rows = table.store().load(vec![id]).await.unwrap();
+    assert_eq!(rows[0].invocation.phase, Phase::Polling(url(status)));
+    assert_eq!(see(table.store(), look(all())).await.survey.unwrap().handed_over, []);
+
+    table.hand_over(id, status).await;
+    let found = table.store().start(triggers(), NOW).await.unwrap();
+    assert_eq!(found.waiting.iter().map(|row| row.id).collect::<Vec<_>>(), [id]);
+    let handed_over = see(table.store(), look(all())).await.survey.unwrap().handed_over;
+    assert_eq!(handed_over, [], "the start has it already");
+}
+
+async fn ready_rows_are_told_of_a_credential_that_is_shut<T: Table>() {
+    let table = started::<T>().await;
+    let ready = table.insert(new("alpha")).await;
+    let later = table.insert(New { run_at: at(1000), ..new("alpha") }).await;
+    let other = table.insert(new("beta")).await;
+    let shut = |code| Look { held_back: vec![("alpha".to_owned(), code)], ..look(vec![]) };
+    let committed = see(table.store(), shut(Code::CredentialRefused)).await;
+    assert_eq!(sorted(committed.hungry), ["alpha", "beta"], "both have rows");
+    assert_eq!(table.read(ready).await.error_code.as_deref(), Some("credential_refused"));
+    assert_eq!(table.read(later).await.error_code, None);
+    assert_eq!(table.read(other).await.error_code, None);
+    see(table.store(), shut(Code::CredentialUnavailable)).await;
+    assert_eq!(table.read(ready).await.error_code.as_deref(), Some("credential_unavailable"));
+    let committed = see(table.store(), look(all())).await;
+    assert!(ids(&committed.intended).contains(&ready), "it is fired like any other when it may be");
+}
+
+async fn what_triggers_are_doing_is_told_if_it_holds_somebody_back<T: Table>() {
+    let table = started::<T>().await;
+    let tell = async |slots_used, hold| {
+        let triggers =
+            ["alpha", "beta"].map(|name| TriggerStatus { trigger_name: name.to_owned(), slots_used, hold });
+        let status = Some(Status { now: NOW, triggers: triggers.to_vec() });
+        table.store().commit(Batch { status, ..Batch::default() }).await.unwrap();
+    };
+    assert_eq!(table.status("alpha").await, None);
+    tell(3, None).await;
+    assert_eq!(table.status("alpha").await, Some((3, None)));
+    table.insert(new("alpha")).await;
+    tell(2, Some(Hold { by: HeldBy::Slot("max_concurrent"), since: NOW, until: None })).await;
+    assert_eq!(table.status("alpha").await, Some((2, Some("slot max_concurrent".to_owned()))));
+    let by = HeldBy::Credential(Code::CredentialRefused);
+    tell(2, Some(Hold { by, since: NOW, until: Some(at(5)) })).await;
+    assert_eq!(table.status("alpha").await, Some((2, Some("credential credential_refused".to_owned()))));
+    table.store().start(triggers(), NOW).await.unwrap();
+    assert_eq!(table.status("alpha").await, None, "what it said of the last daemon is forgotten");
+}
+
 async fn what_is_triggering_is_listed_without_the_new_intents<T: Table>() {
     let table = started::<T>().await;
     let (old, done) = (intended(&table, new("alpha")).await, intended(&table, new("alpha")).await);
@@ -862,7 +961,10 @@ async fn a_commit_of_others_is_told_until_a_survey_and_own_ones_are_not<T: Table
 
     let next = fired(&committed.intended[0]);
     change(store, vec![ended(next, Outcome::Succeeded)]).await;
-    store.commit(Batch { sign: Some(Sign { now: NOW, ready: true }), ..Batch::default() }).await.unwrap();
+    store
+        .commit(Batch { sign: Some(Sign { now: NOW, ready: true, stopped: false }), ..Batch::default() })
+        .await
+        .unwrap();
     assert!(!store.changed().await.unwrap());
     assert!(!see(store, narrow()).await.foreign);
 }
@@ -900,14 +1002,19 @@ async fn rows_are_read_by_id_and_those_that_are_gone_are_left_out<T: Table>() {
 
 async fn a_daemon_is_ready_once_it_has_said_so_and_only_until_the_next_start<T: Table>() {
     let table = started::<T>().await;
-    let sign = async |ready| Batch { sign: Some(Sign { now: NOW, ready }), ..Batch::default() };
+    let sign =
+        async |ready| Batch { sign: Some(Sign { now: NOW, ready, stopped: false }), ..Batch::default() };
     table.store().commit(sign(false).await).await.unwrap();
     assert!(!table.is_ready().await);
     table.store().commit(sign(true).await).await.unwrap();
     table.store().commit(sign(false).await).await.unwrap();
     assert!(table.is_ready().await);
+    assert!(!table.is_stopped().await);
+    let last = Some(Sign { now: NOW, ready: false, stopped: true });
+    table.store().commit(Batch { sign: last, ..Batch::default() }).await.unwrap();
+    assert!(table.is_stopped().await);
     table.store().start(triggers(), at(1)).await.unwrap();
-    assert!(!table.is_ready().await);
+    assert!(!table.is_ready().await && !table.is_stopped().await);
 }
 
 async fn what_has_ended_is_deleted_once_its_time_is_over<T: Table>() {

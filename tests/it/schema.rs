@@ -55,8 +55,17 @@ async fn rows(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
 /// The whole content of the tables.
 async fn content(connection: &mut SqliteConnection) -> Vec<String> {
     let mut all = Vec::new();
-    for table in ["requests", "outputs", "attempts", "triggers", "daemon", "replace_guard", "sqlite_sequence"]
-    {
+    for table in [
+        "requests",
+        "outputs",
+        "attempts",
+        "triggers",
+        "daemon",
+        "replace_guard",
+        "trigger_status",
+        "handovers",
+        "sqlite_sequence",
+    ] {
         all.extend(rows(connection, &format!("SELECT '{table}', * FROM {table} ORDER BY 2")).await);
     }
     all
@@ -114,7 +123,7 @@ fn each_code_has_a_bad_statement() {
 async fn the_file_says_whose_it_is_and_has_one_daemon() {
     let (_folder, mut connection) = database().await;
     assert_eq!(rows(&mut connection, "PRAGMA application_id").await, [0x7472_6764.to_string()]);
-    assert_eq!(rows(&mut connection, "PRAGMA user_version").await, ["1"]);
+    assert_eq!(rows(&mut connection, "PRAGMA user_version").await, ["2"]);
     assert_eq!(
         rows(
             &mut connection,
@@ -436,13 +445,56 @@ async fn an_output_is_shown_only_if_it_is_whole_text() {
 #[tokio::test]
 async fn request_why_says_in_plain_words_what_an_unfinished_request_waits_for() {
     let (_folder, mut connection) = filled_database().await;
+    run(&mut connection, "UPDATE daemon SET seen_at = 9000000000000").await.expect("good");
     assert_eq!(
         rows(&mut connection, "SELECT id FROM request_why ORDER BY id").await,
         ["1", "2", "3", "4", "6", "7", "8", "10"]
     );
     // how the row comes to be so (in a transaction that is rolled back), its id, why, until
     let cases = [
-        ("", 1, "ready: waits for a free place", ""),
+        ("", 1, "ready: is fired at the next look", ""),
+        (
+            "INSERT INTO trigger_status (trigger_name, slots_used, waiting_for, waiting_on, updated_at) VALUES ('nightly-report', 4, 'slot', 'max_concurrent', 1)",
+            1,
+            "ready: waits for a free place (max_concurrent); of this trigger, 4 are with the far end",
+            "",
+        ),
+        (
+            "INSERT INTO trigger_status (trigger_name, slots_used, waiting_for, waiting_on, waiting_until, updated_at) VALUES ('nightly-report', 0, 'credential', 'credential_refused', 1800000005000, 1)",
+            1,
+            "the credential of the trigger was refused: waits until it works; renew it and reload the daemon",
+            "1800000005000",
+        ),
+        (
+            "INSERT INTO trigger_status (trigger_name, slots_used, waiting_for, waiting_on, waiting_until, updated_at) VALUES ('nightly-report', 0, 'credential', 'credential_unavailable', 1800000005000, 1)",
+            1,
+            "the credential of the trigger cannot be had: waits until its secret can be read; see triggerd check",
+            "1800000005000",
+        ),
+        (
+            "INSERT INTO trigger_status (trigger_name, slots_used, waiting_for, waiting_on, waiting_until, updated_at) VALUES ('nightly-report', 0, 'credential', 'credential_refused', 1800000005000, 1)",
+            7,
+            "waits to be fired again after not_sent (attempt 1)",
+            "9000000000000",
+        ),
+        (
+            "UPDATE daemon SET stopped_at = 1800000000000",
+            1,
+            "ready: is fired at the next look; but no daemon runs: start triggerd",
+            "",
+        ),
+        (
+            "UPDATE daemon SET seen_at = NULL",
+            3,
+            "the remote job is running: polled again; but no daemon runs: start triggerd",
+            "1800000009000",
+        ),
+        (
+            "UPDATE daemon SET stopped_at = 1800000000000",
+            6,
+            "the remote job may have run (interrupted): find out, then triggerd resolve 6",
+            "",
+        ),
         ("UPDATE requests SET run_at = 9000000000000 WHERE id = 1", 1, "waits for run_at", "9000000000000"),
         (
             "UPDATE requests SET expires_at = 1000000000000 WHERE id = 1",
@@ -484,10 +536,15 @@ async fn request_why_says_in_plain_words_what_an_unfinished_request_waits_for() 
         (
             "UPDATE requests SET error_code = 'credential_unavailable' WHERE id = 7",
             7,
-            "the credential cannot be had: waits until it can; see triggerd check",
+            "the credential cannot be had: waits until its secret can be read; see triggerd check",
             "9000000000000",
         ),
-        ("UPDATE requests SET due_at = 1000000000000 WHERE id = 7", 7, "ready: waits for a free place", ""),
+        (
+            "UPDATE requests SET due_at = 1000000000000 WHERE id = 7",
+            7,
+            "ready: is fired at the next look",
+            "",
+        ),
         (
             "UPDATE requests SET due_at = 9000000000000, error_code = NULL WHERE id = 7",
             7,
@@ -503,6 +560,12 @@ async fn request_why_says_in_plain_words_what_an_unfinished_request_waits_for() 
             "",
         ),
         ("", 3, "the remote job is running: polled again", "1800000009000"),
+        (
+            "UPDATE triggers SET active = 0",
+            3,
+            "the trigger has left the configuration: the status URI is not asked until it is configured again",
+            "",
+        ),
         (
             "UPDATE requests SET cancel_requested = 1 WHERE id = 3",
             3,

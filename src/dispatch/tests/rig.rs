@@ -143,6 +143,7 @@ fn unavailable() -> Error {
 
 fn copy(batch: &Batch) -> Batch {
     Batch {
+        status: batch.status.clone(),
         changes: batch.changes.clone(),
         polled: batch.polled.clone(),
         returned: batch.returned.clone(),
@@ -152,6 +153,7 @@ fn copy(batch: &Batch) -> Batch {
             wants: look.wants.clone(),
             places: look.places.clone(),
             held_places: look.held_places,
+            held_back: look.held_back.clone(),
             list_triggering: look.list_triggering,
         }),
         sign: batch.sign,

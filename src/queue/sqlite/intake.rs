@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use sqlx::sqlite::SqliteConnection;
 
 use super::statements;
+use crate::invocation::Code;
 use crate::queue::pick::Places;
 use crate::queue::row::Raw;
-use crate::queue::{Committed, Look, Survey, Taken, Want};
+use crate::queue::{Committed, HELD_AT_ONCE, Look, Survey, Taken, Want};
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
@@ -20,6 +21,7 @@ pub(super) async fn look(c: &mut SqliteConnection, look: &Look, out: &mut Commit
         out.triggering = statements::triggering(c).await?;
     }
     let mut wants: Vec<&Want> = look.wants.iter().collect();
+    let mut held_back: Vec<&(String, Code)> = look.held_back.iter().collect();
     let mut bad = Vec::new();
     if look.survey {
         let heads = statements::heads(c).await?;
@@ -37,9 +39,14 @@ pub(super) async fn look(c: &mut SqliteConnection, look: &Look, out: &mut Commit
         wants.retain(|want| open.contains(want.trigger.name.as_bytes()));
         // What is open but was not wanted has no place now; it is looked for again when one is free.
         let wanted: HashSet<&[u8]> = wants.iter().map(|want| want.trigger.name.as_bytes()).collect();
+        held_back.retain(|(name, _)| open.contains(name.as_bytes()));
         out.hungry.extend(
             open.difference(&wanted).filter_map(|name| std::str::from_utf8(name).ok().map(str::to_owned)),
         );
+    }
+    for (name, code) in held_back {
+        let ids = statements::candidates(c, name, look.now, HELD_AT_ONCE).await?;
+        statements::hold(c, &ids, *code).await?;
     }
     let more = bad.len() >= SURVEY_LIMIT;
     take(c, look, &wants, &mut bad, out).await?;
@@ -118,6 +125,8 @@ async fn survey(c: &mut SqliteConnection, look: &Look, out: &mut Committed) -> R
         more: ending.len() >= SURVEY_LIMIT,
         ending: rows,
         cancelling: by_firing.get(&true).cloned().unwrap_or_default(),
+        handed_over: statements::handovers(c).await?,
+        uncertain: statements::uncertain(c).await?,
         next: statements::next(c, look.now).await?,
     })
 }

@@ -11,7 +11,7 @@ use crate::queue::Error;
 use crate::trigger::Trigger;
 
 /// The `user_version` that this program writes and reads.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 /// "trgd": `application_id` of every database of this program.
 const APPLICATION_ID: i64 = 0x7472_6764;
 /// The first SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).

@@ -7,9 +7,11 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow, SqliteValueRef};
 use sqlx::{Decode as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 
 use crate::clock::UnixMillis;
-use crate::invocation::{Output, Phase};
+use crate::invocation::{Code, Output, Phase};
 use crate::queue::row::{Cell, Raw, memory_text};
-use crate::queue::{Change, Polled, Return, Waiting};
+use crate::queue::{
+    Change, MANY_UNCERTAIN, Polled, Return, Sign, Status, TriggerStatus, Waiting, held_message,
+};
 use crate::trigger::Trigger;
 
 macro_rules! statements {
@@ -39,8 +41,15 @@ statements! {
     NEXT = "next.sql";
     TRIGGERING = "triggering.sql";
     WAITING = "waiting.sql";
+    HANDOVERS = "handovers.sql";
+    TAKE_HANDOVERS = "take_handovers.sql";
     START = "start.sql";
     SIGN = "sign.sql";
+    STATUS = "status.sql";
+    OLDEST = "oldest.sql";
+    FORGET_STATUS = "forget_status.sql";
+    HOLD = "hold.sql";
+    UNCERTAIN = "uncertain.sql";
     REGISTER = "register.sql";
     UNREGISTER = "unregister.sql";
     PRUNE = "prune.sql";
@@ -301,8 +310,12 @@ pub(super) async fn ending(c: &mut SqliteConnection, now: UnixMillis) -> Result<
 
 /// When a pending row next becomes ready, expires, or is late.
 pub(super) async fn next(c: &mut SqliteConnection, now: UnixMillis) -> Result<Option<UnixMillis>> {
-    let row = sqlx::query(NEXT).bind(now.0).fetch_one(c).await?;
-    Ok(match cell(&row, 0)? {
+    time(&sqlx::query(NEXT).bind(now.0).fetch_one(c).await?)
+}
+
+/// The only column of a row, if it is a time.
+fn time(row: &SqliteRow) -> Result<Option<UnixMillis>> {
+    Ok(match cell(row, 0)? {
         Cell::Int(at) => Some(UnixMillis(at)),
         _ => None,
     })
@@ -313,11 +326,24 @@ pub(super) async fn triggering(c: &mut SqliteConnection) -> Result<Vec<i64>> {
     ids(c, sqlx::query(TRIGGERING)).await
 }
 
-/// Every row that waits for a poll.
+/// Every row that waits for a poll. Those that others have handed over are among them.
 pub(super) async fn waiting(c: &mut SqliteConnection) -> Result<Vec<Waiting>> {
-    let rows = sqlx::query(WAITING).fetch_all(c).await?;
+    sqlx::query(TAKE_HANDOVERS).execute(&mut *c).await?;
+    waits(&sqlx::query(WAITING).fetch_all(c).await?)
+}
+
+/// Rows that others have handed over to be polled; each is told once.
+pub(super) async fn handovers(c: &mut SqliteConnection) -> Result<Vec<Waiting>> {
+    let waiting = waits(&sqlx::query(HANDOVERS).fetch_all(&mut *c).await?)?;
+    if !waiting.is_empty() {
+        sqlx::query(TAKE_HANDOVERS).execute(c).await?;
+    }
+    Ok(waiting)
+}
+
+fn waits(rows: &[SqliteRow]) -> Result<Vec<Waiting>> {
     let mut waiting = Vec::with_capacity(rows.len());
-    for row in &rows {
+    for row in rows {
         let due_at = match cell(row, 1)? {
             Cell::Int(at) => UnixMillis(at),
             _ => UnixMillis(0),
@@ -337,9 +363,58 @@ pub(super) async fn start(c: &mut SqliteConnection, now: UnixMillis) -> Result<(
 }
 
 /// A sign of life.
-pub(super) async fn sign(c: &mut SqliteConnection, now: UnixMillis, ready: bool) -> Result<()> {
-    sqlx::query(SIGN).bind(now.0).bind(ready).execute(c).await?;
+pub(super) async fn sign(c: &mut SqliteConnection, sign: Sign) -> Result<()> {
+    sqlx::query(SIGN).bind(sign.now.0).bind(sign.ready).bind(sign.stopped).execute(c).await?;
     Ok(())
+}
+
+/// Writes what triggers are doing; what holds nobody back is not told.
+pub(super) async fn status(c: &mut SqliteConnection, status: &Status) -> Result<()> {
+    let mut rows = Vec::with_capacity(status.triggers.len());
+    for TriggerStatus { trigger_name, slots_used, hold } in &status.triggers {
+        let oldest = match hold {
+            Some(_) => oldest(c, trigger_name, status.now).await?,
+            None => None,
+        };
+        let hold = hold.filter(|_| oldest.is_some());
+        rows.push((
+            trigger_name,
+            slots_used,
+            hold.map(|hold| hold.by.waiting_for()),
+            hold.map(|hold| hold.by.waiting_on()),
+            ms(hold.map(|hold| hold.since)),
+            ms(hold.and_then(|hold| hold.until)),
+            ms(oldest),
+        ));
+    }
+    sqlx::query(STATUS).bind(json(&rows)).bind(status.now.0).execute(c).await?;
+    Ok(())
+}
+
+/// Since when the longest waiting ready row of a trigger is ready.
+async fn oldest(c: &mut SqliteConnection, trigger: &str, now: UnixMillis) -> Result<Option<UnixMillis>> {
+    let row = sqlx::query(OLDEST).bind(trigger.to_owned()).bind(now.0).fetch_one(c).await?;
+    time(&row)
+}
+
+/// Forgets what triggers were doing: all of them, or those that have left the configuration.
+pub(super) async fn forget_status(c: &mut SqliteConnection, all: bool) -> Result<()> {
+    sqlx::query(FORGET_STATUS).bind(all).execute(c).await?;
+    Ok(())
+}
+
+/// Tells ready rows why nothing is sent for them.
+pub(super) async fn hold(c: &mut SqliteConnection, rows: &[i64], code: Code) -> Result<()> {
+    let query = sqlx::query(HOLD).bind(json(&rows)).bind(code.as_str()).bind(held_message(code));
+    query.execute(c).await?;
+    Ok(())
+}
+
+/// How many requests wait for an operator, up to [`MANY_UNCERTAIN`].
+pub(super) async fn uncertain(c: &mut SqliteConnection) -> Result<usize> {
+    let most = i64::try_from(MANY_UNCERTAIN).unwrap_or(i64::MAX);
+    let count: i64 = sqlx::query(UNCERTAIN).bind(most).fetch_one(c).await?.try_get(0)?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// Makes the table `triggers` say what the configuration says.
@@ -362,6 +437,7 @@ pub(super) async fn register(c: &mut SqliteConnection, triggers: &[Arc<Trigger>]
     let mut tx = sqlx::Connection::begin_with(c, "BEGIN IMMEDIATE").await?;
     sqlx::query(UNREGISTER).bind(rows.clone()).execute(&mut *tx).await?;
     sqlx::query(REGISTER).bind(rows).execute(&mut *tx).await?;
+    forget_status(&mut tx, false).await?;
     tx.commit().await
 }
 

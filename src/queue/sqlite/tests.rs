@@ -106,7 +106,7 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
     const BY_ID: &[&str] = &["SEARCH requests USING INTEGER PRIMARY KEY (rowid=?)"];
     let expected = |file| -> &[&str] {
         match file {
-            "record.sql" | "polled.sql" | "give_back.sql" | "intend.sql" | "reject.sql" => BY_ID,
+            "record.sql" | "polled.sql" | "give_back.sql" | "intend.sql" | "reject.sql" | "hold.sql" => BY_ID,
             "load.sql" => &["SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"],
             // SCAN with an index that holds nothing but what is asked for, or up to a LIMIT.
             "heads.sql" => &[
@@ -140,6 +140,13 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
             ],
             "triggering.sql" => &["SCAN requests USING INDEX requests_triggering"],
             "waiting.sql" => &["SCAN requests USING INDEX requests_due"],
+            "handovers.sql" => &["SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"],
+            "oldest.sql" => &[
+                "SEARCH r USING INDEX requests_candidates (trigger_name=? AND priority<?)",
+                "SEARCH r USING INDEX requests_candidates (trigger_name=? AND priority=? AND <expr><?)",
+                "SEARCH requests USING INDEX requests_candidates (trigger_name=?)",
+            ],
+            "uncertain.sql" => &["SCAN requests USING INDEX requests_uncertain"],
             _ => &[],
         }
     };

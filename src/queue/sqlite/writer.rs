@@ -105,6 +105,7 @@ impl Writer {
         let connection = self.connection().await?;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         let (instance_id, epoch) = statements::start(&mut tx, now).await?;
+        statements::forget_status(&mut tx, true).await?;
         let interrupted = statements::triggering(&mut tx).await?;
         let waiting = statements::waiting(&mut tx).await?;
         tx.commit().await?;
@@ -168,8 +169,11 @@ impl Writer {
             out.foreign = version != surveyed;
             intake::look(&mut tx, look, &mut out).await?;
         }
+        if let Some(status) = &batch.status {
+            statements::status(&mut tx, status).await?;
+        }
         if let Some(sign) = batch.sign {
-            statements::sign(&mut tx, sign.now, sign.ready).await?;
+            statements::sign(&mut tx, sign).await?;
         }
         tx.commit().await?;
         if batch.look.as_ref().is_some_and(|look| look.survey) {

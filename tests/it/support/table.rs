@@ -150,6 +150,29 @@ impl Table for SqliteTable {
         self.rows("SELECT ready_at IS NOT NULL FROM daemon").await[0].get(0)
     }
 
+    async fn is_stopped(&self) -> bool {
+        self.rows("SELECT stopped_at IS NOT NULL FROM daemon").await[0].get(0)
+    }
+
+    async fn hand_over(&self, id: i64, status_uri: &str) {
+        self.run(format!(
+            "BEGIN IMMEDIATE;
+             UPDATE requests SET state = 'polling', status_uri = '{status_uri}', due_at = 1800000000000, finished_at = NULL WHERE id = {id};
+             INSERT OR IGNORE INTO handovers VALUES ({id});
+             COMMIT"
+        ))
+        .await;
+    }
+
+    async fn status(&self, trigger: &str) -> Option<(i64, Option<String>)> {
+        let rows = self
+            .rows(format!(
+                "SELECT slots_used, waiting_for || ' ' || waiting_on FROM trigger_status WHERE trigger_name = '{trigger}'"
+            ))
+            .await;
+        rows.first().map(|row| (row.get(0), row.get(1)))
+    }
+
     async fn reopen(self) -> Self {
         let Self { folder, store, producer } = self;
         producer.into_inner().close().await.unwrap();
