@@ -82,7 +82,7 @@ SELECT
   END || CASE
     WHEN r.state = 'uncertain' THEN ''
     WHEN d.stopped_at IS NOT NULL OR d.seen_at IS NULL THEN '; but no daemon runs: start triggerd'
-    WHEN d.seen_at < r.now - 90000 THEN '; but no daemon was seen for ' || (r.now - d.seen_at) / 1000 || ' s: see whether triggerd runs'
+    WHEN d.seen_at < r.now - 90000 THEN '; but no daemon was seen for ' || ((r.now - d.seen_at) / 1000) || ' s: see whether triggerd runs'
     ELSE ''
   END AS why,
   CASE

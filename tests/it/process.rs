@@ -897,14 +897,44 @@ mod credentials {
         let refused = monotonic();
         table.meets(1, "pending credential_refused").await;
         table.run(many("t", 3)).await;
-        let why = table.text("SELECT why FROM request_why WHERE id = 1").await;
-        assert!(why.contains("credential was refused"), "{why}");
+        // Those that were never fired are told what the first one met.
+        for id in 1..=4 {
+            table.meets(id, "pending credential_refused").await;
+            let why = table.text(&format!("SELECT why FROM request_why WHERE id = {id}")).await;
+            assert!(why.contains("refused: waits until it works"), "{why}");
+        }
+        table.until("SELECT count(*) FROM trigger_status WHERE waiting_for = 'credential'", 1).await;
         site.write("token", "new");
         daemon.signal(Signal::HUP);
         table.until(&count("dispatched"), 4).await;
         assert!(refused.elapsed() < Duration::from_secs(4), "a probe did it, not the reload");
         daemon.stop().await;
         assert_eq!(far.all().len(), 8);
+    }
+
+    #[tokio::test]
+    async fn rows_wait_for_a_secret_that_cannot_be_read_and_say_so() {
+        let far = FarEnd::start(|seen| knows(seen, "new")).await;
+        let site = site("old", &trigger("t", &far, &format!("call_mode = \"FireAndForget\"\n{KEY}")));
+        std::fs::remove_file(site.path("token")).unwrap();
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        table.run(many("t", 2)).await;
+        table.meets(1, "pending credential_unavailable").await;
+        table.meets(2, "pending credential_unavailable").await;
+        table
+            .until("SELECT count(*) FROM trigger_status WHERE waiting_on = 'credential_unavailable'", 1)
+            .await;
+        let why = table.text("SELECT why FROM request_why WHERE id = 2").await;
+        assert!(why.contains("waits until its secret can be read"), "{why}");
+        site.write("token", "new");
+        daemon.signal(Signal::HUP);
+        table.until(&count("dispatched"), 2).await;
+        table.until("SELECT count(*) FROM trigger_status WHERE waiting_for IS NULL", 1).await;
+        daemon.stop().await;
+        assert_eq!(far.all().len(), 2);
+        let why = "SELECT count(*) FROM daemon WHERE stopped_at IS NOT NULL";
+        assert_eq!(table.number(why).await, 1);
     }
 
     #[tokio::test]

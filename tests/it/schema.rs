@@ -616,6 +616,17 @@ async fn request_why_says_in_plain_words_what_an_unfinished_request_waits_for() 
 }
 
 #[tokio::test]
+async fn request_why_misses_a_daemon_that_gives_no_sign() {
+    let (_folder, mut connection) = filled_database().await;
+    let now = "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)";
+    for (ago, missed) in [("0", "0"), ("60000", "0"), ("100000", "1")] {
+        run(&mut connection, &format!("UPDATE daemon SET seen_at = {now} - {ago}")).await.expect("good");
+        let sql = "SELECT why LIKE '%no daemon was seen for 1__ s%' FROM request_why WHERE id = 1";
+        assert_eq!(rows(&mut connection, sql).await, [missed], "{ago} ms ago");
+    }
+}
+
+#[tokio::test]
 async fn each_query_has_its_index_and_results_by_id_are_two_primary_key_look_ups() {
     let (_folder, mut connection) = filled_database().await;
     let unfinished = "(state = 'pending' OR state = 'triggering' OR state = 'polling' OR state = 'collecting' OR state = 'uncertain')";
