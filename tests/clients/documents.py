@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Does what the documents tell a reader to do: writes their files, runs their commands, compares what is printed.
+
+  tests/clients/documents.py                     builds target/debug/triggerd and the examples first
+  TRIGGERD=/path/to/triggerd NODE=/path/to/node tests/clients/documents.py    uses those
+
+Each document is run from its top to its end in a folder of its own. A block of code is, by its language:
+
+  sh      run by bash; a line that ends in & goes on in the background. It must succeed
+  text    what the sh or sql block before it prints. Times, and what takes their place, may differ
+  sql     run by the sqlite3 program on queue.db. It must succeed
+  others  a file, if the first line is a comment with its name (`# producer.py`); else it is only for the eye
+
+`<!-- run by NAME -->` in the line above a block says that it is run elsewhere: by the file or the test of that name, which must
+be there. The commands find triggerd and node on their PATH, and the repository in $REPOSITORY.
+
+Needs cargo (unless TRIGGERD is set), the sqlite3 program, Python, and Node 22.13 or later. The last line is
+`N passed, N failed`; whatever was started is stopped, also after a failure.
+"""
+
+import glob
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+# The port of the documents' far end: replaced by a free one.
+PORT = "8700"
+# A command that takes longer has gone wrong.
+PATIENCE = 120
+
+passed = failed = 0
+started = []  # processes to end
+
+
+def check(what, good, found=None):
+  global passed, failed
+  if good:
+    passed += 1
+  else:
+    failed += 1
+    print(f"FAILED: {what}" + (f"\n  found: {found!r}" if found is not None else ""), file=sys.stderr)
+  return good
+
+
+def stop_all(way=signal.SIGKILL):
+  for process in reversed(started):
+    if process.poll() is None:
+      process.send_signal(way)
+  for process in started:
+    try:
+      process.wait(20)
+    except subprocess.TimeoutExpired:
+      process.kill()
+      process.wait()
+  started.clear()
+
+
+def text_of(path):
+  with open(path, encoding="utf-8", errors="replace") as file:
+    return file.read()
+
+
+def blocks(markdown):
+  """The code blocks of a document: what runs them if it is not this, language, text."""
+  return re.findall(r"(?:^<!-- run by ([^ ]+) -->\n)?^```(\w+)\n(.*?)^```$", markdown, re.DOTALL | re.MULTILINE)
+
+
+def exists(name):
+  """A file of the repository, or a test."""
+  if os.path.exists(os.path.join(ROOT, name)):
+    return True
+  sources = glob.glob(os.path.join(ROOT, "src/**/*.rs"), recursive=True) + glob.glob(os.path.join(ROOT, "tests/**/*"), recursive=True)
+  return any(re.search(rf"\b(fn|def) {re.escape(name)}\(", text_of(path)) for path in sources if os.path.isfile(path))
+
+
+def same(printed):
+  """What is printed, without what differs from run to run."""
+  printed = re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( UTC|Z)?", "TIME", printed)
+  printed = re.sub(r"\b\d+(\.\d+)? ?ms\b|\b\d+\.\d+ s\b", "SPAN", printed)
+  return [re.sub(r"\s+", " ", line).strip() for line in printed.splitlines() if line.strip()]
+
+
+class Document:
+  """One document, and the folder in which it is done."""
+
+  def __init__(self, name, folder):
+    self.name, self.folder = name, folder
+    with socket.socket() as free:
+      free.bind(("127.0.0.1", 0))
+      port = str(free.getsockname()[1])
+    self.text = text_of(os.path.join(ROOT, name)).replace(PORT, port)
+    path = [os.path.dirname(TRIGGERD), os.path.dirname(NODE), os.environ["PATH"]]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERD")}
+    self.environment = {**inherited, "PATH": ":".join(path), "TZ": "UTC", "LC_ALL": "C.UTF-8", "REPOSITORY": ROOT, "NODE_NO_WARNINGS": "1"}
+    self.printed = None
+
+  def start(self, line):
+    with open(os.path.join(self.folder, f"log-{len(started)}"), "wb") as log:
+      started.append(subprocess.Popen(
+        ["bash", "-c", f"exec {line}"], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+
+  def run(self, command, block):
+    done = subprocess.run(
+      command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
+      check=False)
+    check(f"{self.name}: this works:\n{block}", done.returncode == 0, done.stdout + done.stderr)
+    self.printed = done.stdout
+
+  def shell(self, block):
+    # A line that ends in & runs on, as in a terminal of its own; what comes after it may need it.
+    lines = []
+    for line in block.splitlines():
+      if line.endswith(" &"):
+        if lines:
+          self.run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], block)
+          lines = []
+        self.start(line[:-2])
+        time.sleep(1)  # as long as a person needs for the next line
+      else:
+        lines.append(line)
+    if lines:
+      self.run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], block)
+
+  def read(self):
+    for elsewhere, language, block in blocks(self.text):
+      named = re.match(r"(?:#|//|--) ([a-z_]+\.(?:py|toml|mjs|rs|sql))\b", block)
+      if elsewhere:
+        check(f"{self.name}: {elsewhere} is there", exists(elsewhere))
+      elif language == "sh":
+        self.shell(block)
+      elif language == "sql":
+        self.run(["sqlite3", "-batch", "-init", os.devnull, "-cmd", ".timeout 5000", "queue.db", block], block)
+      elif language == "text" and self.printed is not None:
+        check(f"{self.name}: this is printed:\n{block}", same(block) == same(self.printed), self.printed)
+        self.printed = None
+      elif named:
+        with open(os.path.join(self.folder, named[1]), "w", encoding="utf-8") as file:
+          file.write(block)
+
+
+def documents():
+  """All of them that have something to run."""
+  names = ["README.md"] + sorted(os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(ROOT, "docs/*.md")))
+  return [name for name in names if any(language in ("sh", "sql") for _, language, _ in blocks(text_of(os.path.join(ROOT, name))))]
+
+
+def build():
+  subprocess.run(
+    ["cargo", "build", "--locked", "--quiet", "--bins", "--examples"], cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
+  return os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"), "debug", "triggerd")
+
+
+def main():
+  global TRIGGERD, NODE
+  NODE = os.environ.get("NODE") or shutil.which("node")
+  missing = [tool for tool in ("sqlite3", "bash") if not shutil.which(tool)]
+  if not NODE or subprocess.run([NODE, "-e", "require('node:sqlite')"], capture_output=True, check=False).returncode:
+    missing.append("node 22.13 or later")
+  if missing:
+    print(f"FAILED: not installed: {', '.join(missing)}", file=sys.stderr)
+    print("0 passed, 1 failed")
+    return 1
+  NODE = os.path.abspath(NODE)
+  TRIGGERD = os.path.abspath(os.environ.get("TRIGGERD") or build())
+  chosen = sys.argv[1:] or documents()
+  for name in chosen:
+    print(f"== {name}")
+    folder = tempfile.mkdtemp(prefix="triggerd-documents-")
+    before = failed
+    try:
+      Document(name, folder).read()
+    except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-except
+      check(f"{name}: it goes on to the end", False, error)
+    finally:
+      stop_all(signal.SIGTERM)
+      if failed > before:
+        for log in sorted(glob.glob(os.path.join(folder, "*log*"))):
+          print(f"--- {os.path.basename(log)}\n{text_of(log)[-4000:]}", file=sys.stderr)
+      shutil.rmtree(folder, ignore_errors=True)
+  print(f"{passed} passed, {failed} failed")
+  return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+  try:
+    sys.exit(main())
+  finally:
+    stop_all()
