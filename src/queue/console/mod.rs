@@ -1,0 +1,282 @@
+//! The table as a person at the command line sees it: a producer with one connection, and tolerant eyes.
+//!
+//! Opens the file as any producer would and never creates or migrates it. Rows may hold anything (a producer can switch
+//! the schema's checks off), so a [`Cell`] takes whatever SQLite holds: one odd row never hides its neighbours.
+
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
+
+pub use self::record::{Cell, Record};
+use super::sqlite::SCHEMA_VERSION;
+use crate::clock::UnixMillis;
+use crate::request::CallMode;
+
+/// "trgd", see the schema.
+const APPLICATION_ID: i64 = 0x7472_6764;
+/// As long as a producer waits: the daemon's commits take milliseconds, a slow disk now and then a second.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What kept the console from its answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no file.
+    #[error("no database at {0}: run `triggerd migrate` first")]
+    Missing(String),
+    /// The file is not ours, damaged, or of another version.
+    #[error("{0}")]
+    Unusable(String),
+    /// It cannot be read or written now.
+    #[error("the database {path} cannot be used")]
+    Unavailable {
+        /// The file.
+        path: String,
+        /// The driver's word.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema refused a row; its own words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// The exit code of a process that cannot go on because of it.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 1,
+            Self::Unusable(_) => 65,
+            Self::Missing(_) | Self::Unavailable { .. } => 69,
+        }
+    }
+}
+
+/// A request to insert; what is none gets the schema's default.
+#[derive(Clone, Debug, Default)]
+pub struct NewRequest {
+    /// `requests.trigger_name`.
+    pub trigger_name: String,
+    /// The text of a JSON object.
+    pub arguments: Option<String>,
+    /// Overrides the trigger's.
+    pub call_mode: Option<CallMode>,
+    /// Higher runs first.
+    pub priority: Option<i64>,
+    /// Not fired before this.
+    pub run_at: Option<UnixMillis>,
+    /// Ended by then.
+    pub deadline_at: Option<UnixMillis>,
+    /// At most one unfinished request has it.
+    pub unique_key: Option<String>,
+}
+
+/// Which requests to list.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Only these; spelled as in SQL.
+    pub state: Option<String>,
+    /// Only these.
+    pub trigger_name: Option<String>,
+    /// At most so many, the newest.
+    pub limit: u32,
+}
+
+/// A request, with its firings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// The columns of the request, then of its output.
+    pub request: Record,
+    /// One record each, oldest first.
+    pub attempts: Vec<Record>,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Console {
+    connection: SqliteConnection,
+    path: String,
+    seen: Option<i64>,
+}
+
+impl Console {
+    /// Opens what is there.
+    ///
+    /// # Errors
+    ///
+    /// If there is no file, or it is not a database of this version.
+    pub async fn open(path: &Path) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        if matches!(path.try_exists(), Ok(false)) {
+            return Err(Error::Missing(name));
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let connection =
+            SqliteConnection::connect_with(&options).await.map_err(|error| judge(&name, error))?;
+        let mut console = Self { connection, path: name, seen: None };
+        console.check_version().await?;
+        Ok(console)
+    }
+
+    async fn check_version(&mut self) -> Result<(), Error> {
+        let versions = self.records(include_str!("../sqlite/console_version.sql"), &[]).await?;
+        let (application, version) = versions
+            .first()
+            .and_then(|record| Some((record.int("application_id")?, record.int("user_version")?)))
+            .unwrap_or_default();
+        let path = &self.path;
+        match version {
+            _ if application != APPLICATION_ID => {
+                Err(Error::Unusable(format!("{path} is not a database of triggerd")))
+            }
+            SCHEMA_VERSION => Ok(()),
+            _ if version > SCHEMA_VERSION => Err(Error::Unusable(format!(
+                "{path} has schema version {version}, newer than this program's {SCHEMA_VERSION}: use the newer triggerd"
+            ))),
+            _ => Err(Error::Unusable(format!(
+                "{path} has schema version {version}, older than this program's {SCHEMA_VERSION}: run `triggerd migrate`"
+            ))),
+        }
+    }
+
+    /// Inserts a request and gives its id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the schema's own words, or what keeps the row from being stored. No more than one call
+    /// should be made after that.
+    pub async fn submit(&mut self, request: &NewRequest) -> Result<i64, Error> {
+        let path = self.path.clone();
+        self.insert(request).await.map_err(|error| judge(&path, error))
+    }
+
+    /// In a transaction, since only a COMMIT that was checked has stored something: sqlx drops what an autocommitting
+    /// statement has to say when it is reset. No RETURNING, which old SQLites lack: this is what a producer would do.
+    async fn insert(&mut self, request: &NewRequest) -> Result<i64, sqlx::Error> {
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let inserted = sqlx::query(include_str!("../sqlite/console_submit.sql"))
+            .bind(&request.trigger_name)
+            .bind(&request.arguments)
+            .bind(request.call_mode.map(CallMode::as_str))
+            .bind(request.priority)
+            .bind(request.run_at.map(|at| at.0))
+            .bind(request.deadline_at.map(|at| at.0))
+            .bind(&request.unique_key)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(inserted.last_insert_rowid())
+    }
+
+    /// The newest requests, newest first.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn list(&mut self, filter: &Filter) -> Result<Vec<Record>, Error> {
+        let sql = match filter.state.as_deref() {
+            Some("pending" | "triggering" | "polling" | "collecting" | "uncertain") => {
+                include_str!("../sqlite/console_list_open.sql")
+            }
+            _ => include_str!("../sqlite/console_list.sql"),
+        };
+        let text = |text: &Option<String>| text.clone().map_or(Cell::Null, Cell::Text);
+        self.records(sql, &[text(&filter.state), text(&filter.trigger_name), Cell::Int(filter.limit.into())])
+            .await
+    }
+
+    /// All there is to know of one request; none if there is no such request.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn show(&mut self, id: i64) -> Result<Option<Shown>, Error> {
+        let found = self.records(include_str!("../sqlite/console_show.sql"), &[Cell::Int(id)]).await?;
+        let Some(request) = found.into_iter().next() else { return Ok(None) };
+        let attempts = self.records(include_str!("../sqlite/console_attempts.sql"), &[Cell::Int(id)]).await?;
+        Ok(Some(Shown { request, attempts }))
+    }
+
+    /// How these requests stand, by id; those that are not there are left out.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn results(&mut self, ids: &[i64]) -> Result<Vec<Record>, Error> {
+        let ids = Cell::Text(format!("{ids:?}"));
+        self.records(include_str!("../sqlite/console_results.sql"), &[ids]).await
+    }
+
+    /// The output of a request; NULL if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn output(&mut self, id: i64) -> Result<Cell, Error> {
+        let found = self.records(include_str!("../sqlite/console_output.sql"), &[Cell::Int(id)]).await?;
+        Ok(found.first().map_or(Cell::Null, |record| record.get("body").clone()))
+    }
+
+    /// Whether anybody else has committed since the last call. The first call says yes.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn changed(&mut self) -> Result<bool, Error> {
+        let found = self.records(include_str!("../sqlite/console_changed.sql"), &[]).await?;
+        let version = found.first().and_then(|record| record.int("data_version"));
+        Ok(std::mem::replace(&mut self.seen, version) != version)
+    }
+
+    /// Runs one of the console's statements to its end: a row stream that is left open holds the write-ahead log.
+    async fn records(&mut self, sql: &'static str, values: &[Cell]) -> Result<Vec<Record>, Error> {
+        let mut query = sqlx::query(sql);
+        for value in values {
+            query = match value {
+                Cell::Null => query.bind(None::<i64>),
+                Cell::Int(number) => query.bind(*number),
+                Cell::Real(number) => query.bind(*number),
+                Cell::Text(text) => query.bind(text.clone()),
+                Cell::Bytes(bytes) => query.bind(bytes.clone()),
+            };
+        }
+        let rows = query.fetch_all(&mut self.connection).await.map_err(|error| judge(&self.path, error))?;
+        let records: Result<_, sqlx::Error> = rows.iter().map(Record::read).collect();
+        records.map_err(|error| judge(&self.path, error))
+    }
+}
+
+/// What an error of the driver means to somebody who only wanted to read or insert.
+fn judge(path: &str, error: sqlx::Error) -> Error {
+    let code = |error: &sqlx::Error| error.as_database_error()?.code()?.parse::<u32>().ok();
+    // The lowest byte is the primary result code.
+    match code(&error).map(|code| code & 0xff) {
+        Some(CONSTRAINT) => Error::Refused(refusal(&error)),
+        Some(CORRUPT | NOT_A_DATABASE) => {
+            Error::Unusable(format!("{path} is damaged or not a database of triggerd ({error})"))
+        }
+        _ => Error::Unavailable { path: path.to_owned(), source: error },
+    }
+}
+
+const CORRUPT: u32 = 11;
+const CONSTRAINT: u32 = 19;
+const NOT_A_DATABASE: u32 = 26;
+
+fn refusal(error: &sqlx::Error) -> String {
+    let message = error.as_database_error().map(|error| error.message().to_owned()).unwrap_or_default();
+    if message.starts_with("UNIQUE constraint failed") {
+        return format!("another request that is unfinished, or kept, has this unique key ({message})");
+    }
+    message
+}
