@@ -6,7 +6,7 @@ use serde::Serialize;
 use triggerd::config::{self, Config, Database};
 use triggerd::queue::console::{Console, Error};
 
-use super::failure::{CONFIGURATION, Failure};
+use super::failure::{CONFIGURATION, DAMAGED, Failure, UNAVAILABLE};
 use super::print;
 
 #[derive(Clone, Copy, Serialize)]
@@ -72,22 +72,48 @@ fn credentials(config: &Config, findings: &mut Findings) {
 }
 
 async fn database(database: &Database, findings: &mut Findings) {
-    match Console::open(&database.path).await {
-        Ok(_) => {}
+    // A relative path has an empty parent, which is here.
+    let folder = database.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let problem = format!(
+            "database.url: there is no folder {}: make it, writable for the daemon's user, or change the key",
+            folder.display()
+        );
+        return findings.problem(UNAVAILABLE, problem);
+    }
+    let failure = match Console::open(&database.path).await {
+        Ok(console) => match damage(database, console, findings).await {
+            Ok(()) => return,
+            Err(error) => Failure::from(error),
+        },
         Err(Error::Missing(path)) => {
             let note = format!("no database at {path} yet: `triggerd migrate` or the daemon makes it");
-            findings.add(Kind::Note, note);
-            // A relative path has an empty parent, which is here.
-            let folder = database.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-                findings.add(Kind::Warning, format!("database.url: there is no folder {}", folder.display()));
-            }
+            return findings.add(Kind::Note, note);
         }
-        Err(error) => {
-            let failure = Failure::from(error);
-            failure.lines.iter().for_each(|line| findings.problem(failure.code, line));
-        }
+        Err(error) => Failure::from(error),
+    };
+    failure.lines.iter().for_each(|line| findings.problem(failure.code, line));
+}
+
+/// Reads the whole file, which takes about a second for each gigabyte of a quick disk; so no more than that.
+async fn damage(database: &Database, mut console: Console, findings: &mut Findings) -> Result<(), Error> {
+    const LARGEST: u64 = 1 << 30;
+    let (name, bytes) = (database.path.display(), database.path.metadata().map_or(0, |file| file.len()));
+    if bytes > LARGEST {
+        let note = format!(
+            "{name} is larger than 1 GiB and was not looked through for damage: `sqlite3 {name} 'PRAGMA quick_check'` does it"
+        );
+        findings.add(Kind::Note, note);
+        return Ok(());
     }
+    for damage in console.damage().await? {
+        let problem = format!(
+            "{name} is damaged: {damage}: stop the daemon, keep a copy of the file and its -wal, and restore a backup or use \
+             sqlite3's .recover"
+        );
+        findings.problem(DAMAGED, problem);
+    }
+    Ok(())
 }
 
 fn print(findings: &Findings, json: bool) -> Result<(), Failure> {

@@ -10,6 +10,10 @@ use triggerd::{config, daemon, logging};
 pub(crate) const NOT_WELL: u8 = 1;
 /// The command line makes no sense.
 pub(crate) const USAGE: u8 = 2;
+/// The database is damaged.
+pub(crate) const DAMAGED: u8 = 65;
+/// The database, or a host, cannot be reached.
+pub(crate) const UNAVAILABLE: u8 = 69;
 /// The configuration cannot be used.
 pub(crate) const CONFIGURATION: u8 = 78;
 
@@ -36,6 +40,11 @@ impl Failure {
             let _ = writeln!(stderr, "triggerd: {}", super::print::plain(line));
         }
     }
+}
+
+/// What to say of an id that is not in the table.
+pub(crate) fn no_request(id: i64) -> String {
+    format!("no request {id}: it was never inserted, or retention has deleted it; see `triggerd list`")
 }
 
 impl From<config::Error> for Failure {

@@ -77,7 +77,7 @@ pub(crate) struct Submit {
     /// AsyncRequestReply, FireAndForget or LongPolling, instead of the trigger's
     #[arg(long, value_name = "MODE")]
     pub(crate) call_mode: Option<CallMode>,
-    /// Not before this time: 2026-01-31T08:00:00Z, or "2026-01-31 08:00" in local time
+    /// Not before this time: 2026-01-31T08:00:00Z, "2026-01-31 08:00" in local time, or Unix milliseconds
     #[arg(long, value_name = "TIME", value_parser = submit::instant)]
     pub(crate) at: Option<UnixMillis>,
     /// Not before this long from now: 30s, 10m, 24h

@@ -6,14 +6,14 @@ use serde::ser::{Serialize, Serializer};
 use triggerd::config;
 use triggerd::queue::console::{Cell, Console, Shown};
 
-use super::failure::{Failure, NOT_WELL};
+use super::failure::{Failure, NOT_WELL, no_request};
 use super::print::{self, Json};
 
 pub(crate) async fn run(file: Option<&Path>, verb: &super::Show) -> Result<(), Failure> {
     let config = config::load(file)?;
     let mut console = Console::open(&config.database.path).await?;
     let Some(shown) = console.show(verb.id).await? else {
-        return Err(Failure::new(NOT_WELL, format!("no request {}", verb.id)));
+        return Err(Failure::new(NOT_WELL, no_request(verb.id)));
     };
     print::out(if verb.json { print::json(&Whole(&shown))? } else { text(&shown) })
 }

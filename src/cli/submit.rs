@@ -127,7 +127,12 @@ pub(crate) fn instant(text: &str) -> Result<UnixMillis, String> {
 }
 
 fn instant_in(text: &str, zone: Option<&TimeZone>) -> Result<UnixMillis, String> {
-    const RULE: &str = "must be a time such as 2026-01-31T08:00:00Z, or \"2026-01-31 08:00\" in local time";
+    const RULE: &str = "must be a time such as 2026-01-31T08:00:00Z, \"2026-01-31 08:00\" in local time, or 13 digits of Unix \
+                        milliseconds";
+    // As every time in the table: fewer or more digits would be another unit.
+    if text.len() == 13 && text.bytes().all(|digit| digit.is_ascii_digit()) && !text.starts_with('0') {
+        return text.parse().map(UnixMillis).map_err(|_| RULE.to_owned());
+    }
     if let Ok(instant) = text.parse::<jiff::Timestamp>() {
         return Ok(UnixMillis(instant.as_millisecond()));
     }
@@ -207,7 +212,18 @@ mod tests {
         assert_eq!(utc("2026-10-25T02:30:00+01:00"), Ok(1_792_891_800_000));
         assert!(instant_in("2026-01-31 08:00", None).unwrap_err().contains("time zone is not known"));
         assert!(instant_in("2026-01-31T08:00:00Z", None).is_ok());
-        for bad in ["", "tomorrow", "2026-01-31", "08:00", "1769846400000", "2026-02-30 08:00"] {
+        assert_eq!(utc("1769846400000"), Ok(1_769_846_400_000));
+        for bad in [
+            "",
+            "tomorrow",
+            "2026-01-31",
+            "08:00",
+            "1769846400",
+            "0176984640000",
+            "17698464000000",
+            "+769846400000",
+            "2026-02-30 08:00",
+        ] {
             assert!(utc(bad).is_err(), "{bad}");
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use triggerd::config;
 use triggerd::queue::console::{Console, Record};
 
-use super::failure::{Failure, NOT_WELL};
+use super::failure::{Failure, NOT_WELL, no_request};
 use super::print::{self, Json};
 
 /// How often to ask whether anybody has committed: quick for a person, and next to nothing for the machine, since it
@@ -43,7 +43,7 @@ pub(super) async fn follow(
         open.retain(|id| {
             let found = results.iter().any(|result| result.int("id") == Some(*id));
             if !found {
-                print::note(&format!("triggerd: no request {id}"));
+                print::note(&format!("triggerd: {}", no_request(*id)));
                 all_well = false;
             }
             found

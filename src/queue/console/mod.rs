@@ -33,10 +33,12 @@ pub enum Error {
     #[error("{0}")]
     Unusable(String),
     /// It cannot be read or written now.
-    #[error("the database {path} cannot be used")]
+    #[error("the database {path} cannot be used{hint}")]
     Unavailable {
         /// The file.
         path: String,
+        /// What to do about it, in parentheses, if that is known.
+        hint: &'static str,
         /// The driver's word.
         #[source]
         source: sqlx::Error,
@@ -156,8 +158,32 @@ impl Console {
     /// [`Error::Refused`] with the schema's own words, or what keeps the row from being stored. No more than one call
     /// should be made after that.
     pub async fn submit(&mut self, request: &NewRequest) -> Result<i64, Error> {
-        let path = self.path.clone();
-        self.insert(request).await.map_err(|error| judge(&path, error))
+        match self.insert(request).await {
+            Err(error) if is_twin(&error) => Err(Error::Refused(self.twin(request).await)),
+            inserted => inserted.map_err(|error| judge(&self.path, error)),
+        }
+    }
+
+    /// Who has the unique key of a request that was refused for it.
+    async fn twin(&mut self, request: &NewRequest) -> String {
+        let key = request.unique_key.clone().map_or(Cell::Null, Cell::Text);
+        let values = [Cell::Text(request.trigger_name.clone()), key];
+        let twins =
+            self.records(include_str!("../sqlite/console_key.sql"), &values).await.unwrap_or_default();
+        let twin = twins.first().and_then(|twin| Some((twin.int("id")?, twin.text("state")?)));
+        // It may have gone meanwhile.
+        let Some((id, state)) = twin else {
+            return "another request has this unique key: see `triggerd list`".to_owned();
+        };
+        let next = match state {
+            "uncertain" => format!("settle it with `triggerd resolve {id}`"),
+            "pending" | "triggering" | "polling" | "collecting" => {
+                format!("`triggerd wait {id}`, or `triggerd cancel {id}`")
+            }
+            _ => "it has ended, but one of the two was inserted with the scope 'kept'; use another key"
+                .to_owned(),
+        };
+        format!("request {id} ({state}) has this unique key: {next}")
     }
 
     /// In a transaction, since only a COMMIT that was checked has stored something: sqlx drops what an autocommitting
@@ -238,45 +264,81 @@ impl Console {
         Ok(std::mem::replace(&mut self.seen, version) != version)
     }
 
+    /// What is wrong with the file itself, a few lines at most; reads all of it.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn damage(&mut self) -> Result<Vec<String>, Error> {
+        let found = self.records(include_str!("../sqlite/console_damage.sql"), &[]).await?;
+        let lines = found.iter().filter_map(|record| record.text("quick_check"));
+        Ok(lines.filter(|line| *line != "ok").map(|line| line.replace('\n', " ")).collect())
+    }
+
     /// Runs one of the console's statements to its end: a row stream that is left open holds the write-ahead log.
     async fn records(&mut self, sql: &'static str, values: &[Cell]) -> Result<Vec<Record>, Error> {
-        let mut query = sqlx::query(sql);
-        for value in values {
-            query = match value {
-                Cell::Null => query.bind(None::<i64>),
-                Cell::Int(number) => query.bind(*number),
-                Cell::Real(number) => query.bind(*number),
-                Cell::Text(text) => query.bind(text.clone()),
-                Cell::Bytes(bytes) => query.bind(bytes.clone()),
-            };
-        }
-        let rows = query.fetch_all(&mut self.connection).await.map_err(|error| judge(&self.path, error))?;
-        let records: Result<_, sqlx::Error> = rows.iter().map(Record::read).collect();
-        records.map_err(|error| judge(&self.path, error))
+        records(&mut self.connection, sql, values).await.map_err(|error| judge(&self.path, error))
     }
+}
+
+/// Runs one statement to its end.
+async fn records(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    values: &[Cell],
+) -> Result<Vec<Record>, sqlx::Error> {
+    let mut query = sqlx::query(sql);
+    for value in values {
+        query = match value {
+            Cell::Null => query.bind(None::<i64>),
+            Cell::Int(number) => query.bind(*number),
+            Cell::Real(number) => query.bind(*number),
+            Cell::Text(text) => query.bind(text.clone()),
+            Cell::Bytes(bytes) => query.bind(bytes.clone()),
+        };
+    }
+    query.fetch_all(connection).await?.iter().map(Record::read).collect()
 }
 
 /// What an error of the driver means to somebody who only wanted to read or insert.
 fn judge(path: &str, error: sqlx::Error) -> Error {
-    let code = |error: &sqlx::Error| error.as_database_error()?.code()?.parse::<u32>().ok();
-    // The lowest byte is the primary result code.
-    match code(&error).map(|code| code & 0xff) {
-        Some(CONSTRAINT) => Error::Refused(refusal(&error)),
+    let hint = match result_code(&error) {
+        Some(CONSTRAINT) => return Error::Refused(refusal(&error)),
         Some(CORRUPT | NOT_A_DATABASE) => {
-            Error::Unusable(format!("{path} is damaged or not a database of triggerd ({error})"))
+            return Error::Unusable(format!("{path} is damaged or not a database of triggerd ({error})"));
         }
-        _ => Error::Unavailable { path: path.to_owned(), source: error },
-    }
+        Some(BUSY) => " (another program holds it in a long transaction: end that one, or try again)",
+        Some(PERMISSION | READ_ONLY | CANNOT_OPEN) => {
+            " (this user must be able to read and write the file and its folder: see who owns them)"
+        }
+        Some(FULL) => " (make room on its disk)",
+        _ => "",
+    };
+    Error::Unavailable { path: path.to_owned(), hint, source: error }
 }
 
+/// SQLite's primary result code: the lowest byte.
+fn result_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some(code & 0xff)
+}
+
+const PERMISSION: u32 = 3;
+const BUSY: u32 = 5;
+const READ_ONLY: u32 = 8;
 const CORRUPT: u32 = 11;
+const FULL: u32 = 13;
+const CANNOT_OPEN: u32 = 14;
 const CONSTRAINT: u32 = 19;
 const NOT_A_DATABASE: u32 = 26;
 
+/// Whether a unique key was taken.
+fn is_twin(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.message().starts_with("UNIQUE constraint failed"))
+}
+
+/// The schema's own words, without the name of the program, which whoever prints them puts first.
 fn refusal(error: &sqlx::Error) -> String {
     let message = error.as_database_error().map(|error| error.message().to_owned()).unwrap_or_default();
-    if message.starts_with("UNIQUE constraint failed") {
-        return format!("another request that is unfinished, or kept, has this unique key ({message})");
-    }
-    message
+    message.strip_prefix("triggerd: ").map(str::to_owned).unwrap_or(message)
 }

@@ -127,15 +127,21 @@ async fn a_row_that_the_schema_refuses_is_refused_in_its_words() {
             error.to_string()
         }
     };
-    assert!(refused(to("u")).await.starts_with("triggerd: unknown_trigger: trigger_name: must be"));
+    assert!(refused(to("u")).await.starts_with("unknown_trigger: trigger_name: must be"));
     let mut large = to("t");
     large.arguments = Some(format!(r#"{{"a":"{}"}}"#, "x".repeat(100)));
-    assert!(refused(large).await.starts_with("triggerd: arguments_too_large: arguments: "));
+    assert!(refused(large).await.starts_with("arguments_too_large: arguments: "));
     let mut keyed = to("t");
     keyed.unique_key = Some("k".into());
     place.open().await.submit(&keyed).await.unwrap();
-    assert!(
-        refused(keyed).await.starts_with("another request that is unfinished, or kept, has this unique key")
+    assert_eq!(
+        refused(keyed.clone()).await,
+        "request 1 (pending) has this unique key: `triggerd wait 1`, or `triggerd cancel 1`"
+    );
+    place.run("UPDATE requests SET state = 'uncertain', finished_at = created_at").await;
+    assert_eq!(
+        refused(keyed).await,
+        "request 1 (uncertain) has this unique key: settle it with `triggerd resolve 1`"
     );
     assert_eq!(place.open().await.list(&ALL).await.unwrap().len(), 1);
 }
