@@ -21,7 +21,10 @@ pub(super) fn begin(mut turn: Turn, cx: &Context<'_>) -> Step {
     turn.next.phase = Phase::Triggering;
     turn.next.attempt = turn.next.attempt.saturating_add(1);
     turn.next.started_at.get_or_insert(cx.now);
-    turn.next.deadline_at.get_or_insert(cx.now.plus(cx.trigger.deadline(mode)));
+    if turn.next.deadline_at.is_none() {
+        turn.next.deadline_at = Some(cx.now.plus(cx.trigger.deadline(mode)));
+        turn.next.memory.counted_deadline = true;
+    }
     turn.into_step(Action::Call(Call::Fire), "due")
 }
 

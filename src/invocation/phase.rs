@@ -218,6 +218,9 @@ pub struct Memory {
     /// The unbroken run of equal bad answers that the last poll belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
+    /// The deadline was counted from the first firing of this round, so it goes with the round; else it is the producer's.
+    #[serde(skip_serializing_if = "is_false")]
+    pub counted_deadline: bool,
 }
 
 impl Memory {
@@ -231,6 +234,11 @@ impl Memory {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
 const fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
+const fn is_false(set: &bool) -> bool {
+    !*set
 }
 
 /// Equal bad answers to polls, without another answer between them.
@@ -367,6 +375,7 @@ mod tests {
             doubt: Some(Code::GatewayError),
             waits: 7,
             run: Some(Run { kind: RunKind::Lost, count: 3, since: UnixMillis(9) }),
+            counted_deadline: true,
         };
         let text = serde_json::to_string(&full).unwrap();
         assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), full);

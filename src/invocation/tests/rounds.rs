@@ -69,6 +69,20 @@ fn refused_and_ambiguous_firings_are_counted_apart() {
 }
 
 #[test]
+fn a_round_remembers_whose_deadline_it_has() {
+    let trigger = trigger();
+    let counted = take(&Invocation::pending(1), Event::Due, &at(NOW, &trigger)).next;
+    assert!(counted.deadline_at.is_some() && counted.memory.counted_deadline);
+    let again = take(&counted, Event::Replied(reply(429)), &at(NOW, &trigger)).next;
+    let fired = take(&again, Event::Due, &at(later(60), &trigger)).next;
+    assert_eq!(fired.deadline_at, counted.deadline_at);
+    assert!(fired.memory.counted_deadline, "over all firings of the round");
+
+    let own = Invocation { deadline_at: Some(later(3600)), ..Invocation::pending(1) };
+    assert!(!take(&own, Event::Due, &at(NOW, &trigger)).next.memory.counted_deadline);
+}
+
+#[test]
 fn a_401_uses_up_no_limit_and_is_fired_again_once_at_once() {
     for mode in MODES {
         let trigger =
@@ -78,7 +92,7 @@ fn a_401_uses_up_no_limit_and_is_fired_again_once_at_once() {
             let again = take(&invocation, Event::Replied(reply(401)), &at(NOW, &trigger));
             waits_until(&again, later(wait));
             assert_eq!(again.next.attempt, u32::try_from(n).unwrap() + 1, "it is an attempt all the same");
-            assert_eq!(again.next.memory, Memory::default());
+            assert_eq!((again.next.memory.refusals, again.next.memory.repeats), (0, 0));
             invocation = take(&again.next, Event::Due, &at(NOW, &trigger)).next;
         }
     }

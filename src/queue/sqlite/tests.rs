@@ -196,8 +196,17 @@ fn phase() -> impl Strategy<Value = Phase> {
 fn memory() -> impl Strategy<Value = Memory> {
     let kind = prop_oneof![Just(RunKind::Lost), Just(RunKind::Fault), Just(RunKind::Unreadable)];
     let run = (kind, any::<u32>(), instant()).prop_map(|(kind, count, since)| Run { kind, count, since });
-    (0..3_u32, any::<u32>(), proptest::option::of(code()), any::<u32>(), proptest::option::of(run))
-        .prop_map(|(refusals, repeats, doubt, waits, run)| Memory { refusals, repeats, doubt, waits, run })
+    let doubt = proptest::option::of(code());
+    (0..3_u32, any::<u32>(), doubt, any::<u32>(), proptest::option::of(run), any::<bool>()).prop_map(
+        |(refusals, repeats, doubt, waits, run, counted_deadline)| Memory {
+            refusals,
+            repeats,
+            doubt,
+            waits,
+            run,
+            counted_deadline,
+        },
+    )
 }
 
 prop_compose! {
