@@ -234,7 +234,10 @@ impl Table {
                     invocation.phase = Phase::Triggering;
                     invocation.attempt += 1;
                     invocation.started_at.get_or_insert(look.now);
-                    invocation.deadline_at.get_or_insert(look.now.plus(deadline));
+                    if invocation.deadline_at.is_none() {
+                        invocation.deadline_at = Some(look.now.plus(deadline));
+                        invocation.memory.counted_deadline = true;
+                    }
                     stored.taken.due_at = None;
                 }
                 out.intended.push(row);

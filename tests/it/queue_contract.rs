@@ -204,6 +204,7 @@ contract! {
     rows_of_a_trigger_that_left_wait_until_it_is_back
     an_intent_is_stored_and_the_row_comes_as_it_was_before
     an_intent_keeps_the_first_start_and_the_deadline_of_its_round
+    an_intent_remembers_whose_deadline_it_is
     a_change_is_stored_with_its_firing_and_its_output
     a_change_leaves_alone_what_is_not_its_own
     a_change_that_is_too_late_is_lost_with_all_that_came_with_it
@@ -476,6 +477,15 @@ async fn an_intent_keeps_the_first_start_and_the_deadline_of_its_round<T: Table>
     let seen = table.read(row.invocation.id).await;
     assert_eq!((seen.attempt, seen.started_at, seen.due_at), (2, Some(NOW), None));
     assert_eq!(seen.deadline_at, Some(at(77_000)));
+}
+
+async fn an_intent_remembers_whose_deadline_it_is<T: Table>() {
+    let table = started::<T>().await;
+    let own = intended(&table, New { deadline_at: Some(at(77_000)), ..new("alpha") }).await;
+    let counted = intended(&table, new("alpha")).await;
+    let rows = table.store().load(vec![own.invocation.id, counted.invocation.id]).await.unwrap();
+    let remembered: Vec<_> = rows.iter().map(|row| row.invocation.memory.counted_deadline).collect();
+    assert_eq!(remembered, [false, true]);
 }
 
 async fn a_change_is_stored_with_its_firing_and_its_output<T: Table>() {

@@ -7,7 +7,9 @@ UPDATE OR IGNORE requests NOT INDEXED SET
   attempt = attempt + 1,
   due_at = NULL,
   started_at = coalesce(started_at, ?2),
-  deadline_at = coalesce(deadline_at, j.value ->> 1)
+  deadline_at = coalesce(deadline_at, j.value ->> 1),
+  -- Whose deadline it is must be known also after a crash that comes next. Before there is one, nothing is remembered.
+  progress = CASE WHEN deadline_at IS NULL THEN '{"counted_deadline":true}' ELSE progress END
 FROM j
 WHERE likelihood(j.value IS NOT NULL, 0.000001) AND requests.id = j.value ->> 0
   AND requests.state = 'pending'

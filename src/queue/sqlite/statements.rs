@@ -225,7 +225,9 @@ pub(super) async fn give_back(c: &mut SqliteConnection, returned: &[Return]) -> 
     let rows: Vec<_> = returned
         .iter()
         .map(|Return { before, due_at }| {
-            (before.id, before.attempt, ms(*due_at), ms(before.started_at), ms(before.deadline_at))
+            let (started_at, deadline_at) = (ms(before.started_at), ms(before.deadline_at));
+            let progress = memory_text(&before.memory);
+            (before.id, before.attempt, ms(*due_at), started_at, deadline_at, progress)
         })
         .collect();
     sqlx::query(GIVE_BACK).bind(json(&rows)).execute(c).await?;
