@@ -27,4 +27,6 @@ pub mod logging;
 pub mod secret;
 pub mod shutdown;
 
+pub mod serving;
+
 pub mod daemon;
