@@ -29,4 +29,6 @@ pub mod shutdown;
 
 pub mod serving;
 
+pub mod emulator;
+
 pub mod daemon;

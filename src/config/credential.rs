@@ -25,7 +25,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Credential> {
 }
 
 /// `{ env = "N" }`, `{ file = "PATH" }` or `{ credential = "N" }`.
-fn reference(value: &Value) -> Result<Reference, String> {
+pub(crate) fn reference(value: &Value) -> Result<Reference, String> {
     const RULE: &str = "must be one reference, { env = \"NAME\" }, { file = \"PATH\" } or { credential = \"NAME\" }, \
                         and never the secret itself";
     let ValueKind::Table(table) = &value.kind else { return Err(RULE.to_owned()) };

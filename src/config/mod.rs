@@ -3,8 +3,9 @@
 //! Parsed once, here; nobody else reads a key or a variable. Knows no room but the leaves. A secret never gets here:
 //! the file has references only, and messages repeat no value that could be one.
 
-mod credential;
-mod section;
+pub(crate) mod credential;
+pub(crate) mod json;
+pub(crate) mod section;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -158,6 +159,15 @@ pub fn load(path: Option<&Path>) -> Result<Config, Error> {
     parse(&name, &text, std::env::vars_os())
 }
 
+/// The tables of a TOML text called `name`, for the readers of other files than ours.
+///
+/// # Errors
+///
+/// If it is no TOML.
+pub(crate) fn toml(name: &str, text: &str) -> Result<::config::Value, Error> {
+    source::toml(name, text).map_err(Error::one)
+}
+
 /// Reads the text of a file called `name`, and `environment`.
 fn parse(
     name: &str,
@@ -236,6 +246,11 @@ pub struct Error {
 impl Error {
     fn one(problem: impl Into<String>) -> Self {
         Self { problems: vec![problem.into()] }
+    }
+
+    /// Of the reader of another file.
+    pub(crate) fn new(problems: Vec<String>) -> Self {
+        Self { problems }
     }
 
     /// One line each.

@@ -15,18 +15,18 @@ use super::{source, units};
 
 /// What is wrong, in the order it was found. Shared by all sections, hence the cell.
 #[derive(Debug)]
-pub(super) struct Problems {
+pub(crate) struct Problems {
     file: String,
     found: RefCell<Vec<String>>,
 }
 
 impl Problems {
-    pub(super) fn new(file: String) -> Self {
+    pub(crate) fn new(file: String) -> Self {
         Self { file, found: RefCell::default() }
     }
 
     /// Adds one; `origin` is where the value was written, none for what is missing (then: the file).
-    pub(super) fn add(&self, origin: Option<&str>, key: &str, rule: &str) {
+    pub(crate) fn add(&self, origin: Option<&str>, key: &str, rule: &str) {
         let problem = match origin {
             Some(source::ENVIRONMENT) => format!("{}: {rule}", source::variable(key)),
             Some(origin) => format!("{origin}: {key}: {rule}"),
@@ -36,26 +36,26 @@ impl Problems {
     }
 
     /// Adds one that is about no key.
-    pub(super) fn say(&self, problem: String) {
+    pub(crate) fn say(&self, problem: String) {
         self.found.borrow_mut().push(problem);
     }
 
-    pub(super) fn into_vec(self) -> Vec<String> {
+    pub(crate) fn into_vec(self) -> Vec<String> {
         self.found.into_inner()
     }
 }
 
 /// A table that is being read.
-pub(super) struct Section<'p> {
+pub(crate) struct Section<'p> {
     key: String,
     values: Map<String, Value>,
     asked: Vec<&'static str>,
-    pub(super) problems: &'p Problems,
+    pub(crate) problems: &'p Problems,
 }
 
 impl<'p> Section<'p> {
     /// `key` is the dotted name of the table, empty for the root. What is no table is a problem and reads as empty.
-    pub(super) fn new(key: &str, value: Value, problems: &'p Problems) -> Self {
+    pub(crate) fn new(key: &str, value: Value, problems: &'p Problems) -> Self {
         let origin = value.origin().map(str::to_owned);
         let values = match value.kind {
             ValueKind::Table(table) => table,
@@ -68,7 +68,7 @@ impl<'p> Section<'p> {
     }
 
     /// The dotted name of a key of this table.
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         match (self.key.is_empty(), bare(name)) {
             (true, true) => name.to_owned(),
             (true, false) => format!("{name:?}"),
@@ -78,7 +78,7 @@ impl<'p> Section<'p> {
     }
 
     /// The value of `name`, if it is there and `parse` takes it; else none, and a problem if it is there.
-    pub(super) fn take<T>(
+    pub(crate) fn take<T>(
         &mut self,
         name: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, String>,
@@ -95,7 +95,7 @@ impl<'p> Section<'p> {
     }
 
     /// As [`Section::take`], for what must be there.
-    pub(super) fn require<T>(
+    pub(crate) fn require<T>(
         &mut self,
         name: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, String>,
@@ -107,14 +107,14 @@ impl<'p> Section<'p> {
     }
 
     /// The table `name` of this table; empty if it is not there.
-    pub(super) fn table(&mut self, name: &'static str) -> Section<'p> {
+    pub(crate) fn table(&mut self, name: &'static str) -> Section<'p> {
         self.asked.push(name);
         let value = self.values.remove(name).unwrap_or_else(empty);
         Section::new(&self.path(name), value, self.problems)
     }
 
     /// The tables of a table of names, each checked for its name.
-    pub(super) fn named(self) -> Vec<(String, Section<'p>)> {
+    pub(crate) fn named(self) -> Vec<(String, Section<'p>)> {
         let mut named = Vec::new();
         for (name, value) in sorted(&self.values) {
             let path = self.path(name);
@@ -128,22 +128,22 @@ impl<'p> Section<'p> {
     }
 
     /// Whether this table says something about `name`.
-    pub(super) fn says(&self, name: &str) -> bool {
+    pub(crate) fn says(&self, name: &str) -> bool {
         self.values.contains_key(name)
     }
 
     /// Writes what this table does not say from `defaults` into it, at every depth.
-    pub(super) fn fill(&mut self, defaults: &Map<String, Value>) {
+    pub(crate) fn fill(&mut self, defaults: &Map<String, Value>) {
         fill(&mut self.values, defaults);
     }
 
     /// A rule that holds between values, blamed on the key `name`.
-    pub(super) fn problem(&self, name: &str, rule: &str) {
+    pub(crate) fn problem(&self, name: &str, rule: &str) {
         self.problems.add(None, &self.path(name), rule);
     }
 
     /// What is left is unknown.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         for (name, value) in sorted(&self.values) {
             let known = self.asked.join(", ");
             self.problems.add(
@@ -155,7 +155,7 @@ impl<'p> Section<'p> {
     }
 
     /// Forgets what is left, where it cannot be judged.
-    pub(super) fn ignore(self) {}
+    pub(crate) fn ignore(self) {}
 }
 
 fn fill(table: &mut Map<String, Value>, defaults: &Map<String, Value>) {
@@ -184,21 +184,21 @@ fn bare(name: &str) -> bool {
 
 // What a value may be. Each gives the rule it breaks.
 
-pub(super) fn text(value: &Value) -> Result<&str, String> {
+pub(crate) fn text(value: &Value) -> Result<&str, String> {
     match &value.kind {
         ValueKind::String(text) => Ok(text),
         _ => Err("must be a string".to_owned()),
     }
 }
 
-pub(super) fn boolean(value: &Value) -> Result<bool, String> {
+pub(crate) fn boolean(value: &Value) -> Result<bool, String> {
     match &value.kind {
         ValueKind::Boolean(yes) => Ok(*yes),
         _ => Err("must be true or false".to_owned()),
     }
 }
 
-pub(super) fn integer(range: RangeInclusive<u64>) -> impl Fn(&Value) -> Result<u64, String> {
+pub(crate) fn integer(range: RangeInclusive<u64>) -> impl Fn(&Value) -> Result<u64, String> {
     move |value| {
         let number = match &value.kind {
             ValueKind::I64(number) => u64::try_from(*number).ok(),
@@ -212,7 +212,7 @@ pub(super) fn integer(range: RangeInclusive<u64>) -> impl Fn(&Value) -> Result<u
     }
 }
 
-pub(super) fn number(value: &Value) -> Result<f64, String> {
+pub(crate) fn number(value: &Value) -> Result<f64, String> {
     match &value.kind {
         ValueKind::Float(number) => Ok(*number),
         #[expect(clippy::cast_precision_loss, reason = "numbers that large are refused by every reader")]
@@ -221,7 +221,7 @@ pub(super) fn number(value: &Value) -> Result<f64, String> {
     }
 }
 
-pub(super) fn list(value: &Value) -> Result<&[Value], String> {
+pub(crate) fn list(value: &Value) -> Result<&[Value], String> {
     match &value.kind {
         ValueKind::Array(values) => Ok(values),
         _ => Err("must be a list".to_owned()),
@@ -229,7 +229,7 @@ pub(super) fn list(value: &Value) -> Result<&[Value], String> {
 }
 
 /// Zero is a duration here; see [`wait`].
-pub(super) fn duration(value: &Value) -> Result<Duration, String> {
+pub(crate) fn duration(value: &Value) -> Result<Duration, String> {
     match &value.kind {
         ValueKind::I64(_) | ValueKind::Float(_) => {
             Err("needs a unit, such as 5s, 10m or 24h, in quotes".to_owned())
@@ -239,13 +239,13 @@ pub(super) fn duration(value: &Value) -> Result<Duration, String> {
 }
 
 /// A duration for which zero makes no sense.
-pub(super) fn wait(value: &Value) -> Result<Duration, String> {
+pub(crate) fn wait(value: &Value) -> Result<Duration, String> {
     duration(value)
         .and_then(|wait| if wait.is_zero() { Err("must be longer than zero".to_owned()) } else { Ok(wait) })
 }
 
 /// A number of bytes. The upper limit is far below the 1,000,000,000 bytes that SQLite takes in one row.
-pub(super) fn size(least: u64) -> impl Fn(&Value) -> Result<u64, String> {
+pub(crate) fn size(least: u64) -> impl Fn(&Value) -> Result<u64, String> {
     const MOST: u64 = 256 << 20;
     move |value| {
         let size = match &value.kind {
@@ -263,7 +263,7 @@ pub(super) fn size(least: u64) -> impl Fn(&Value) -> Result<u64, String> {
 }
 
 /// One of a few spellings.
-pub(super) fn one_of<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(&Value) -> Result<T, String> {
+pub(crate) fn one_of<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(&Value) -> Result<T, String> {
     move |value| {
         let spelled = text(value).ok();
         choices.iter().find(|(spelling, _)| spelled == Some(*spelling)).map(|(_, choice)| *choice).ok_or_else(

@@ -116,6 +116,11 @@ fn variables(
     taken
 }
 
+/// A TOML text as one value; or why it is none.
+pub(super) fn toml(name: &str, text: &str) -> Result<Value, String> {
+    Ok(Value::new(None, ValueKind::Table(Toml::parse(name, text)?.0)))
+}
+
 /// A TOML text that remembers where it was read.
 #[derive(Clone, Debug)]
 struct Toml(Map<String, Value>);
