@@ -43,5 +43,6 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Verb::List(verb) => cli::list::run(file, verb).await,
         Verb::Show(verb) => cli::show::run(file, &verb).await,
         Verb::Wait(verb) => cli::wait::run(file, &verb).await,
+        Verb::Emulate(verb) => cli::emulate::run(verb).await,
     }
 }

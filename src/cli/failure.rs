@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Write;
 
 use triggerd::queue::{self, console};
-use triggerd::{config, daemon, logging};
+use triggerd::{config, daemon, emulator, logging};
 
 /// A request did not end well, or was refused.
 pub(crate) const NOT_WELL: u8 = 1;
@@ -12,7 +12,7 @@ pub(crate) const NOT_WELL: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The database is damaged.
 pub(crate) const DAMAGED: u8 = 65;
-/// The database, or a host, cannot be reached.
+/// What is needed cannot be had now: the database, a host, an address.
 pub(crate) const UNAVAILABLE: u8 = 69;
 /// The configuration cannot be used.
 pub(crate) const CONFIGURATION: u8 = 78;
@@ -68,6 +68,15 @@ impl From<queue::Error> for Failure {
 impl From<daemon::Error> for Failure {
     fn from(error: daemon::Error) -> Self {
         Self::new(error.exit_code(), chain(&error))
+    }
+}
+
+impl From<emulator::Error> for Failure {
+    fn from(error: emulator::Error) -> Self {
+        Self::new(
+            UNAVAILABLE,
+            format!("{}; --listen takes another address, and port 0 a free one", chain(&error)),
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and nothing else. What each verb does is in the file of its name.
 
 pub(crate) mod check;
+pub(crate) mod emulate;
 pub(crate) mod failure;
 pub(crate) mod list;
 pub(crate) mod migrate;
@@ -10,6 +11,7 @@ pub(crate) mod show;
 pub(crate) mod submit;
 pub(crate) mod wait;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +49,8 @@ pub(crate) enum Verb {
     Show(Show),
     /// Wait until requests have ended; succeed only if all did well
     Wait(Wait),
+    /// Be a local orchestrator that speaks the three call modes, for tests and development; needs no configuration
+    Emulate(Emulate),
 }
 
 #[derive(Args, Debug)]
@@ -147,6 +151,22 @@ pub(crate) struct Wait {
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<i64>,
     /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Emulate {
+    /// Triggers, knobs and troubles, as TOML; without it any slug is a trigger
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Where to listen, instead of what the file says [default: 127.0.0.1:8700]; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Print a line for each call also when standard error is no terminal
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// Print one JSON object once it listens
     #[arg(long)]
     pub(crate) json: bool,
 }
