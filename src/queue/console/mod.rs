@@ -3,7 +3,12 @@
 //! Opens the file as any producer would and never creates or migrates it. Rows may hold anything (a producer can switch
 //! the schema's checks off), so a [`Cell`] takes whatever SQLite holds: one odd row never hides its neighbours.
 
+mod cancel;
+mod pause;
 mod record;
+mod resolve;
+mod retry;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +18,11 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 
+pub use self::pause::Paused;
 pub use self::record::{Cell, Record};
+pub use self::resolve::Settlement;
+pub use self::retry::{Retry, Selection};
+pub use self::standing::{Refusal, Verdict};
 use super::sqlite::SCHEMA_VERSION;
 use crate::clock::UnixMillis;
 use crate::request::CallMode;
@@ -264,6 +273,15 @@ impl Console {
         Ok(std::mem::replace(&mut self.seen, version) != version)
     }
 
+    /// The daemon of this file; `seen_at` is NULL if none ever ran.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub async fn daemon(&mut self) -> Result<Option<Record>, Error> {
+        Ok(self.records(include_str!("../sqlite/console_daemon.sql"), &[]).await?.into_iter().next())
+    }
+
     /// What is wrong with the file itself, a few lines at most; reads all of it.
     ///
     /// # Errors
@@ -305,7 +323,10 @@ fn judge(path: &str, error: sqlx::Error) -> Error {
     let hint = match result_code(&error) {
         Some(CONSTRAINT) => return Error::Refused(refusal(&error)),
         Some(CORRUPT | NOT_A_DATABASE) => {
-            return Error::Unusable(format!("{path} is damaged or not a database of triggerd ({error})"));
+            return Error::Unusable(format!(
+                "{path} is damaged or not a database of triggerd ({error}): see whether it is the right file; if so, stop the \
+                 daemon, keep a copy of it and its -wal, and restore a backup or use sqlite3's .recover"
+            ));
         }
         Some(BUSY) => " (another program holds it in a long transaction: end that one, or try again)",
         Some(PERMISSION | READ_ONLY | CANNOT_OPEN) => {

@@ -1,6 +1,9 @@
 //! The console on files of its own: what others may have done to them, and what it makes of it.
 
+mod acts;
+
 use sqlx::sqlite::SqliteJournalMode;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::*;
 
@@ -26,14 +29,31 @@ impl Place {
     }
 
     /// What some other connection does.
-    async fn run(&self, sql: &'static str) {
+    async fn run(&self, sql: impl Into<String>) {
         let options = SqliteConnectOptions::new()
             .filename(self.path())
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal);
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
+    }
+
+    /// The last column of each row that a query of a test gives, a line each.
+    async fn text(&self, sql: impl Into<String>) -> String {
+        let options = SqliteConnectOptions::new().filename(self.path());
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql.into())).fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let text = |row: &sqlx::sqlite::SqliteRow| match row.try_get::<String, _>(row.len() - 1) {
+            Ok(text) => text,
+            Err(_) => row.get::<i64, _>(row.len() - 1).to_string(),
+        };
+        rows.iter().map(text).collect::<Vec<_>>().join("\n")
+    }
+
+    async fn number(&self, sql: impl Into<String>) -> i64 {
+        self.text(sql).await.parse().unwrap()
     }
 
     async fn open(&self) -> Console {

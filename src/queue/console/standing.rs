@@ -1,0 +1,154 @@
+//! One request as an operator's act finds it, and the transaction in which both happen.
+
+use sqlx::{Connection, SqliteConnection};
+
+use super::{CONSTRAINT, Cell, Console, Error, Record, judge, records, refusal, result_code};
+use crate::clock::UnixMillis;
+use crate::invocation::Memory;
+use crate::request::CallMode;
+use crate::trigger::Trigger;
+
+/// What was asked of one request: what came of it, or why nothing did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The request.
+    pub id: i64,
+    /// What it is now.
+    pub done: Result<Record, Refusal>,
+}
+
+/// Why nothing was done, and what to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its state, if there is such a request.
+    pub state: Option<String>,
+    /// For a person.
+    pub why: String,
+}
+
+/// How many requests are written in one transaction: nobody waits longer for the lock than these take.
+pub(super) const BATCH: usize = 200;
+
+impl Console {
+    /// Runs `work` in one transaction. Only what its COMMIT confirms has happened; after an error the connection is of no
+    /// further use.
+    pub(super) async fn write<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, Error> {
+        let path = self.path.clone();
+        let written = async {
+            let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+            let done = work(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(done)
+        };
+        written.await.map_err(|error| judge(&path, error))
+    }
+}
+
+/// A request, with what the table knows of its trigger.
+pub(super) struct Standing(Record);
+
+impl Standing {
+    /// The request `id`; a refusal if there is none.
+    pub(super) async fn read(
+        connection: &mut SqliteConnection,
+        id: i64,
+    ) -> Result<Result<Self, Refusal>, sqlx::Error> {
+        let found =
+            records(connection, include_str!("../sqlite/console_standing.sql"), &[Cell::Int(id)]).await?;
+        let none = || Refusal {
+            state: None,
+            why: "there is none: it was never inserted, or retention has deleted it; see `triggerd list`"
+                .to_owned(),
+        };
+        Ok(found.into_iter().next().map(Self).ok_or_else(none))
+    }
+
+    /// Runs a statement whose first values are the id, the state and the attempt that were read. A row whose checks were
+    /// switched off may break them now: then it is refused, alone.
+    pub(super) async fn update(
+        &self,
+        connection: &mut SqliteConnection,
+        sql: &'static str,
+        values: &[Cell],
+    ) -> Result<Result<(), Refusal>, sqlx::Error> {
+        let guards = ["id", "state", "attempt"].map(|column| self.get(column).clone());
+        match records(connection, sql, &[&guards, values].concat()).await {
+            Ok(changed) if changed.len() == 1 => Ok(Ok(())),
+            Ok(_) => Ok(Err(self.refuse("it has changed meanwhile: try again"))),
+            Err(error) if result_code(&error) == Some(CONSTRAINT) => {
+                Ok(Err(self.refuse(format!("the schema refuses it: {}", refusal(&error)))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn get(&self, column: &str) -> &Cell {
+        self.0.get(column)
+    }
+
+    pub(super) fn id(&self) -> i64 {
+        self.0.int("id").unwrap_or_default()
+    }
+
+    pub(super) fn state(&self) -> &str {
+        self.0.text("state").unwrap_or_default()
+    }
+
+    pub(super) fn text(&self, column: &str) -> Option<&str> {
+        self.0.text(column)
+    }
+
+    /// Whether a column that is 0 or 1 is 1.
+    pub(super) fn is(&self, column: &str) -> bool {
+        self.0.int(column) == Some(1)
+    }
+
+    pub(super) fn has(&self, column: &str) -> bool {
+        *self.get(column) != Cell::Null
+    }
+
+    pub(super) fn mode(&self, column: &str) -> Option<CallMode> {
+        self.text(column)?.parse().ok()
+    }
+
+    pub(super) fn refuse(&self, why: impl Into<String>) -> Refusal {
+        Refusal { state: self.text("state").map(str::to_owned), why: why.into() }
+    }
+
+    /// `failed (job_faulted)`.
+    pub(super) fn ending(&self) -> String {
+        let code = self.text("error_code").map(|code| format!(" ({code})")).unwrap_or_default();
+        format!("{}{code}", self.state())
+    }
+
+    /// A limit that still holds in what begins `now`; NULL if it has passed.
+    pub(super) fn limit(&self, column: &str, now: UnixMillis) -> Cell {
+        match self.get(column) {
+            Cell::Int(at) if *at <= now.0 => Cell::Null,
+            limit => limit.clone(),
+        }
+    }
+
+    /// The producer's own deadline, if it still holds. One that was counted from the first firing belongs to what is over.
+    pub(super) fn own_deadline(&self, trigger: Option<&Trigger>, now: UnixMillis) -> Cell {
+        if self.is_deadline_counted(trigger) { Cell::Null } else { self.limit("deadline_at", now) }
+    }
+
+    /// The memory says so; a daemon that died before it wrote one left a deadline that is the trigger's to the millisecond.
+    fn is_deadline_counted(&self, trigger: Option<&Trigger>) -> bool {
+        let memory = self.text("progress").and_then(|text| serde_json::from_str::<Memory>(text).ok());
+        if memory.is_some_and(|memory| memory.counted_deadline) {
+            return true;
+        }
+        let (Some(trigger), Some(started), Some(deadline)) =
+            (trigger, self.0.int("started_at"), self.0.int("deadline_at"))
+        else {
+            return false;
+        };
+        let mode = self.mode("call_mode").unwrap_or(trigger.call_mode);
+        UnixMillis(started).plus(trigger.deadline(mode)) == UnixMillis(deadline)
+    }
+}
