@@ -37,12 +37,17 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
     let file = cli.config.as_deref();
     match cli.verb {
         Verb::Run => cli::run::run(file).await,
-        Verb::Migrate(verb) => cli::migrate::run(file, &verb).await,
         Verb::Check(verb) => cli::check::run(file, &verb).await,
+        Verb::Migrate(verb) => cli::migrate::run(file, &verb).await,
         Verb::Submit(verb) => cli::submit::run(file, verb).await,
         Verb::List(verb) => cli::list::run(file, verb).await,
         Verb::Show(verb) => cli::show::run(file, &verb).await,
         Verb::Wait(verb) => cli::wait::run(file, &verb).await,
+        Verb::Cancel(verb) => cli::cancel::run(file, &verb).await,
+        Verb::Retry(verb) => cli::retry::run(file, verb).await,
+        Verb::Resolve(verb) => cli::resolve::run(file, &verb).await,
+        Verb::Pause(verb) => cli::pause::pause(file, &verb).await,
+        Verb::Resume(verb) => cli::pause::resume(file, &verb).await,
         Verb::Emulate(verb) => cli::emulate::run(verb).await,
     }
 }

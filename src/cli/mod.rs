@@ -1,14 +1,19 @@
 //! The command line: what may be typed, and nothing else. What each verb does is in the file of its name.
 
+pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod emulate;
 pub(crate) mod failure;
 pub(crate) mod list;
 pub(crate) mod migrate;
+pub(crate) mod pause;
 pub(crate) mod print;
+pub(crate) mod resolve;
+pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod submit;
+pub(crate) mod verdict;
 pub(crate) mod wait;
 
 use std::net::SocketAddr;
@@ -37,11 +42,12 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run the daemon, in the foreground
     Run,
-    /// Create or upgrade the database, and register the configured triggers
-    Migrate(Migrate),
     /// Check the configuration, its credentials and the database; list every problem
     Check(Check),
+    /// Create or upgrade the database, and register the configured triggers
+    Migrate(Migrate),
     /// Insert a request and print its id
+    #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Submit),
     /// List requests, the newest first
     List(List),
@@ -49,9 +55,42 @@ pub(crate) enum Verb {
     Show(Show),
     /// Wait until requests have ended; succeed only if all did well
     Wait(Wait),
+    /// Ask for the end of requests
+    Cancel(Cancel),
+    /// Open a new round for requests that failed, were rejected, expired or cancelled
+    #[command(after_help = RETRY_EXAMPLES)]
+    Retry(Retry),
+    /// Settle an uncertain request, by what you have found out
+    #[command(after_help = RESOLVE_EXAMPLES)]
+    Resolve(Resolve),
+    /// Keep a trigger from being fired
+    Pause(Pause),
+    /// Let a paused trigger be fired again
+    Resume(Resume),
     /// Be a local orchestrator that speaks the three call modes, for tests and development; needs no configuration
     Emulate(Emulate),
 }
+
+const SUBMIT_EXAMPLES: &str = "\
+Examples:
+  triggerd submit report --arg month=2026-01 --arg count:=3
+  triggerd submit report --json-args @arguments.json --in 10m
+  triggerd submit report --unique-key 2026-01 --deadline 2h --wait";
+
+const RETRY_EXAMPLES: &str = "\
+Examples:
+  triggerd retry 17 18
+  triggerd retry --state failed --trigger report --since 2h
+
+A new round has a new Idempotency-Key. What is uncertain is settled with `triggerd resolve`.";
+
+const RESOLVE_EXAMPLES: &str = "\
+Examples, once the far end has told what became of request 17:
+  it ran and did well       triggerd resolve 17 --as succeeded --note 'seen in the far end'
+  it ran and failed         triggerd resolve 17 --as failed
+  it never ran              triggerd resolve 17 --as retry
+  it is running             triggerd resolve 17 --as follow
+  the same, lost its URI    triggerd resolve 17 --as follow --status-uri https://host/status/1";
 
 #[derive(Args, Debug)]
 pub(crate) struct Migrate {
@@ -167,6 +206,80 @@ pub(crate) struct Emulate {
     #[arg(long)]
     pub(crate) verbose: bool,
     /// Print one JSON object once it listens
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Cancel {
+    /// The requests' numbers
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<i64>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Retry {
+    /// The requests' numbers; or select them by --state, --trigger and --since
+    #[arg(value_name = "ID", required_unless_present_any = ["state", "trigger", "since"], conflicts_with_all = ["state", "trigger", "since"])]
+    pub(crate) ids: Vec<i64>,
+    /// Those in this state
+    #[arg(long, value_name = "STATE", value_parser = ["failed", "rejected", "expired", "cancelled"])]
+    pub(crate) state: Option<String>,
+    /// Those of this trigger
+    #[arg(long, value_name = "NAME")]
+    pub(crate) trigger: Option<String>,
+    /// Those that ended at or after this time, or so long ago: 2026-01-31T08:00:00Z, 2h
+    #[arg(long, value_name = "TIME|DURATION", value_parser = retry::since)]
+    pub(crate) since: Option<retry::Since>,
+    /// Also where a remote job was accepted and may run on: it may then run twice
+    #[arg(long)]
+    pub(crate) may_run_twice: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Resolve {
+    /// The request's number
+    #[arg(value_name = "ID")]
+    pub(crate) id: i64,
+    /// What you have found out, or want done
+    #[arg(long = "as", value_name = "HOW", value_enum)]
+    pub(crate) to: resolve::As,
+    /// With --as follow: what to ask, instead of the status URI that was kept
+    #[arg(long, value_name = "URI")]
+    pub(crate) status_uri: Option<String>,
+    /// A line for those who come after you
+    #[arg(long, value_name = "TEXT", value_parser = verdict::one_line)]
+    pub(crate) note: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Pause {
+    /// The trigger's name
+    #[arg(value_name = "TRIGGER")]
+    pub(crate) trigger: String,
+    /// A line for those who wonder
+    #[arg(long, value_name = "TEXT", value_parser = verdict::one_line)]
+    pub(crate) reason: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Resume {
+    /// The trigger's name
+    #[arg(value_name = "TRIGGER")]
+    pub(crate) trigger: String,
+    /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

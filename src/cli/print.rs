@@ -101,6 +101,8 @@ impl Serialize for Json<'_> {
             match (column.as_str(), cell) {
                 // Text or nothing, as in the view `results`; output_bytes tells that there is something.
                 (_, Cell::Null) | ("output", Cell::Bytes(_)) => map.serialize_value(&())?,
+                // Not a column: yes or no.
+                ("already", Cell::Int(number)) => map.serialize_value(&(*number != 0))?,
                 (_, Cell::Int(number)) => map.serialize_value(number)?,
                 (_, Cell::Real(number)) => map.serialize_value(number)?,
                 (_, Cell::Text(text)) => map.serialize_value(text)?,

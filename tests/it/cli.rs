@@ -8,12 +8,12 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 
 /// A folder with a configuration of two triggers, and a database once it has been migrated.
-struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         let database = place.path("queue.db");
         place.configure(&format!(
@@ -25,44 +25,44 @@ impl Place {
         place
     }
 
-    fn migrated() -> Self {
+    pub(crate) fn migrated() -> Self {
         let place = Self::new();
         assert_eq!(code(&place.triggerd(&["migrate"])), 0);
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn configure(&self, text: &str) {
+    pub(crate) fn configure(&self, text: &str) {
         std::fs::write(self.path("triggerd.toml"), text).unwrap();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_triggerd"));
         command.current_dir(self.folder.path()).args(arguments).stdin(Stdio::null());
         command.env_clear().env("TZ", "UTC").env("RUST_BACKTRACE", "0");
         command
     }
 
-    fn triggerd(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn triggerd(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// What standard output says, of a verb that must succeed.
-    fn said(&self, arguments: &[&str]) -> String {
+    pub(crate) fn said(&self, arguments: &[&str]) -> String {
         let output = self.triggerd(arguments);
         assert_eq!(code(&output), 0, "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.said(arguments)).unwrap()
     }
 
     /// What a daemon would write.
-    fn sql(&self, sql: &'static str) {
+    pub(crate) fn sql(&self, sql: &'static str) {
         let options = SqliteConnectOptions::new().filename(self.path("queue.db"));
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
@@ -72,11 +72,11 @@ impl Place {
     }
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-fn errors(output: &Output) -> String {
+pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
@@ -100,6 +100,20 @@ fn usage_that_makes_no_sense_is_2() {
         &["submit", "t", "--arg", "a"],
         &["submit", "t", "--arg", "a=1", "--json-args", "[]"],
         &["submit", "t", "--json-args", "@nonexistent"],
+        &["cancel"],
+        &["retry"],
+        &["retry", "--may-run-twice"],
+        &["retry", "1", "--state", "failed"],
+        &["retry", "--state", "uncertain"],
+        &["retry", "--since", "yesterday"],
+        &["resolve", "1"],
+        &["resolve", "--as", "failed"],
+        &["resolve", "1", "--as", "done"],
+        &["resolve", "1", "--as", "failed", "--note", "two\nlines"],
+        &["resolve", "1", "--as", "failed", "--status-uri", "https://api.example/s"],
+        &["resolve", "1", "--as", "follow", "--status-uri", "/s"],
+        &["pause"],
+        &["pause", "t", "--reason", ""],
     ] {
         assert_eq!(code(&place.triggerd(arguments)), 2, "{arguments:?}");
     }
@@ -116,7 +130,13 @@ fn help_lists_no_verb_that_does_not_exist() {
         .skip(1)
         .map_while(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(verbs, ["run", "migrate", "check", "submit", "list", "show", "wait", "help"]);
+    assert_eq!(
+        verbs,
+        [
+            "run", "check", "migrate", "submit", "list", "show", "wait", "cancel", "retry", "resolve",
+            "pause", "resume", "help"
+        ]
+    );
     assert_eq!(place.said(&["--version"]), format!("triggerd {}\n", env!("CARGO_PKG_VERSION")));
 }
 
@@ -256,7 +276,7 @@ fn check_finds_damage_within_the_file() {
     let check = place.triggerd(&["check"]);
     let said = String::from_utf8_lossy(&check.stdout);
     assert_eq!(code(&check), 65, "{said}");
-    assert!(said.contains(" is damaged: ") && said.contains("restore a backup"), "{said}");
+    assert!(said.contains(" is damaged") && said.contains("restore a backup"), "{said}");
     file.set_len((1 << 30) + 4096).unwrap();
     let large = place.triggerd(&["check"]);
     assert!(String::from_utf8_lossy(&large.stdout).contains("larger than 1 GiB"), "{large:?}");
@@ -491,16 +511,20 @@ fn submit_with_wait_prints_the_output_and_nothing_else() {
     let succeeded = submit_and_wait(
         &place,
         &[],
-        "UPDATE requests SET state = 'succeeded', finished_at = created_at WHERE id = 1;
-         INSERT INTO outputs (request_id, bytes, body) VALUES (1, 3, x'00ff0a')",
+        "BEGIN;
+         UPDATE requests SET state = 'succeeded', finished_at = created_at WHERE id = 1;
+         INSERT INTO outputs (request_id, bytes, body) VALUES (1, 3, x'00ff0a');
+         COMMIT",
     );
     assert_eq!((code(&succeeded), succeeded.stdout.as_slice()), (0, &[0, 0xff, b'\n'][..]));
     assert_eq!(errors(&succeeded), "request 1\n");
     let failed = submit_and_wait(
         &place,
         &["--json"],
-        "UPDATE requests SET state = 'failed', error_code = 'job_faulted', error_message = 'no', finished_at = created_at WHERE id = 2;
-         INSERT INTO outputs (request_id, bytes, body) VALUES (2, 4, 'oops')",
+        "BEGIN;
+         UPDATE requests SET state = 'failed', error_code = 'job_faulted', error_message = 'no', finished_at = created_at WHERE id = 2;
+         INSERT INTO outputs (request_id, bytes, body) VALUES (2, 4, 'oops');
+         COMMIT",
     );
     assert_eq!(
         (code(&failed), errors(&failed)),

@@ -10,6 +10,7 @@ use url::Url;
 const README: &str = include_str!("../../README.md");
 const REFERENCE: &str = include_str!("../../docs/reference.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
+const COMMAND_LINE: &str = include_str!("../../docs/command-line.md");
 const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_init.sql"),
@@ -127,16 +128,28 @@ fn every_default_is_in_the_documentation_as_it_is() {
 }
 
 #[test]
-fn every_verb_is_in_the_readme() {
-    let help = Command::new(env!("CARGO_BIN_EXE_triggerd")).arg("--help").output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let verbs = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+fn every_verb_and_every_flag_is_in_the_documentation_of_the_command_line() {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_triggerd")).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let all = help(&["--help"]);
+    let verbs = all.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let verbs: Vec<_> = verbs.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(verbs.contains(&"run"), "{help}");
-    let running = README.split("\n## Running it\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    assert!(verbs.contains(&"run"), "{all}");
     for verb in verbs.into_iter().filter(|verb| *verb != "help") {
-        let said = running.contains(&format!("`{verb}`")) || running.contains(&format!("`{verb} "));
-        assert!(said, "README.md, \"Running it\" does not mention {verb}");
+        let section = COMMAND_LINE.split(&format!("\n## `{verb}`\n")).nth(1);
+        let section = section.unwrap_or_else(|| panic!("docs/command-line.md has no section on {verb}"));
+        let section = section.split("\n## ").next().unwrap();
+        for line in help(&[verb, "--help"]).lines() {
+            let flag =
+                line.trim_start().split([' ', ',']).find(|word| word.starts_with("--")).unwrap_or("--help");
+            let said = section.contains(&format!("`{flag}`")) || section.contains(&format!("`{flag} "));
+            assert!(
+                said || ["--help", "--config"].contains(&flag) || !line.starts_with("  "),
+                "{verb} {flag}"
+            );
+        }
     }
 }
 
@@ -182,6 +195,7 @@ fn each_link_leads_somewhere() {
         ("CONTRIBUTING.md", CONTRIBUTING),
         ("docs/reference.md", REFERENCE),
         ("docs/configuration.md", CONFIGURATION),
+        ("docs/command-line.md", COMMAND_LINE),
     ];
     for (name, text) in documents {
         for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {

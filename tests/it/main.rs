@@ -17,4 +17,5 @@ mod restart;
 mod retention;
 mod rooms;
 mod schema;
+mod settle;
 mod sqlite;

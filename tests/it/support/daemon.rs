@@ -55,6 +55,15 @@ impl Site {
         Daemon::spawn(self.folder.path(), Command::new(env!("CARGO_BIN_EXE_triggerd")).arg("run"))
     }
 
+    /// Runs another verb to its end; its exit code and what it says, on either stream.
+    pub(crate) async fn verb(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_triggerd"));
+        command.current_dir(self.folder.path()).args(arguments).env_clear().stdin(Stdio::null());
+        let output = bounded(command.output()).await.expect("the binary is there");
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("it is text"));
+        (output.status.code().expect("no signal ends it"), said.concat())
+    }
+
     /// Starts a daemon with limits, as the shell's `ulimit` has them.
     pub(crate) fn spawn_with(&self, limits: &str) -> Daemon {
         let script = format!("ulimit {limits} && exec {} run", env!("CARGO_BIN_EXE_triggerd"));

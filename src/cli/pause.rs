@@ -1,0 +1,113 @@
+//! `triggerd pause` and `triggerd resume`: whether a trigger may be fired.
+
+use std::path::Path;
+
+use serde::Serialize;
+use triggerd::config;
+use triggerd::queue::console::{Console, Paused, Record};
+
+use super::failure::{Failure, NOT_WELL};
+use super::print;
+
+#[derive(Serialize)]
+struct Done<'t> {
+    trigger: &'t str,
+    done: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_reason: Option<Option<&'t str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    already: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+pub(crate) async fn pause(file: Option<&Path>, verb: &super::Pause) -> Result<(), Failure> {
+    let mut console = Console::open(&config::load(file)?.database.path).await?;
+    let paused = console.pause(&verb.trigger, verb.reason.as_deref()).await?;
+    report(&verb.trigger, &paused, Some(verb.reason.as_deref()), verb.json)
+}
+
+pub(crate) async fn resume(file: Option<&Path>, verb: &super::Resume) -> Result<(), Failure> {
+    let mut console = Console::open(&config::load(file)?.database.path).await?;
+    let resumed = console.resume(&verb.trigger).await?;
+    report(&verb.trigger, &resumed, None, verb.json)
+}
+
+/// `reason`: none if it was resumed.
+fn report(trigger: &str, result: &Paused, reason: Option<Option<&str>>, json: bool) -> Result<(), Failure> {
+    let mut done =
+        Done { trigger, done: true, paused: None, paused_reason: None, already: None, error: None };
+    let text = match result {
+        Paused::Unknown(names) => {
+            let error = unknown(trigger, names);
+            if json {
+                done = Done { done: false, error: Some(error), ..done };
+                print::out(print::json(&done)?)?;
+                return Err(Failure::silent(NOT_WELL));
+            }
+            return Err(Failure::new(NOT_WELL, error));
+        }
+        Paused::Done(before) => {
+            let already = before.int("paused") == Some(i64::from(reason.is_some()));
+            done.paused = Some(reason.is_some());
+            done.paused_reason = Some(reason.flatten());
+            done.already = Some(already);
+            say(trigger, before, reason, already)
+        }
+    };
+    print::out(if json { print::json(&done)? } else { format!("{}\n", print::plain(&text)) })
+}
+
+fn say(trigger: &str, before: &Record, reason: Option<Option<&str>>, already: bool) -> String {
+    let mut text = match reason {
+        Some(reason) => {
+            let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let was = if already { ", as it was before" } else { "" };
+            format!(
+                "{trigger} paused{why}{was}: not fired until `triggerd resume {trigger}`; what it fired is polled on"
+            )
+        }
+        None if already => format!("{trigger} was not paused"),
+        None => format!("{trigger} resumed: what waits is fired"),
+    };
+    if before.int("active") != Some(1) {
+        text.push_str("; it is not in the configuration, so its requests wait in any case");
+    }
+    text
+}
+
+/// How many names a person reads.
+const NAMES: usize = 12;
+
+fn unknown(trigger: &str, names: &[String]) -> String {
+    if names.is_empty() {
+        return format!(
+            "there is no trigger {trigger}, nor any other: configure one, then run `triggerd migrate`"
+        );
+    }
+    let mut known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let all = known.len() <= NAMES;
+    if !all {
+        known.sort_by_key(|name| strsim::damerau_levenshtein(trigger, name));
+        known.truncate(NAMES);
+    }
+    let what = if all { "there are" } else { "most like it are" };
+    format!("there is no trigger {trigger}: {what} {}", known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_there_is_answered_with_those_that_are() {
+        let names = |n: usize| (0..n).map(|n| format!("report-{n}")).collect::<Vec<_>>();
+        assert!(unknown("x", &[]).ends_with("configure one, then run `triggerd migrate`"));
+        assert_eq!(unknown("report", &names(2)), "there is no trigger report: there are report-0, report-1");
+        let many = unknown("reprot-77", &names(100));
+        assert!(many.starts_with("there is no trigger reprot-77: most like it are report-77, "), "{many}");
+        assert_eq!(many.matches(", ").count(), NAMES - 1);
+    }
+}
