@@ -48,6 +48,7 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Verb::Resolve(verb) => cli::resolve::run(file, &verb).await,
         Verb::Pause(verb) => cli::pause::pause(file, &verb).await,
         Verb::Resume(verb) => cli::pause::resume(file, &verb).await,
+        Verb::Demo(verb) => cli::demo::run(&verb).await,
         Verb::Emulate(verb) => cli::emulate::run(verb).await,
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod emulate;
 pub(crate) mod failure;
 pub(crate) mod list;
@@ -67,6 +68,8 @@ pub(crate) enum Verb {
     Pause(Pause),
     /// Let a paused trigger be fired again
     Resume(Resume),
+    /// Show all of it in a few seconds, in a temporary folder; needs no configuration
+    Demo(Demo),
     /// Be a local orchestrator that speaks the three call modes, for tests and development; needs no configuration
     Emulate(Emulate),
 }
@@ -190,6 +193,13 @@ pub(crate) struct Wait {
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<i64>,
     /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Print one JSON object for each request, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
 }

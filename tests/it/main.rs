@@ -8,6 +8,7 @@ mod async_polling;
 mod cli;
 mod client;
 mod config;
+mod demo;
 mod docs;
 mod fire_and_forget;
 mod long_polling;

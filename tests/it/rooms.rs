@@ -31,7 +31,8 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
 ];
 
 /// Crates that have a room of their own.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
+    ("indicatif", &["cli"]),
     ("sqlx", &["queue"]),
     ("inotify", &["queue"]),
     ("reqwest", &["client"]),

@@ -5,6 +5,7 @@
 
 mod cancel;
 mod pause;
+mod producer;
 mod record;
 mod resolve;
 mod retry;
@@ -19,6 +20,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 
 pub use self::pause::Paused;
+pub use self::producer::Producer;
 pub use self::record::{Cell, Record};
 pub use self::resolve::Settlement;
 pub use self::retry::{Retry, Selection};
