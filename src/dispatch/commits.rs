@@ -89,7 +89,16 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.peeking = Some(Box::pin(async move { store.changed().await }));
     }
 
+    /// Asks the writer for a sign of life: it answers after whatever it is at, also while nothing else is asked of it.
+    pub(super) fn beat(&mut self) {
+        if self.peeking.is_none() {
+            self.peek();
+        }
+    }
+
     pub(super) fn peeked(&mut self, changed: Result<bool, Error>) -> Result<(), Error> {
+        self.pulse.wrote();
+        self.pulse.looked();
         self.peek_at = self.clock.now().plus(self.settings.fallback_poll);
         match changed {
             Ok(true) => self.intake.survey_soon(),
@@ -106,6 +115,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     pub(super) fn committed(&mut self, done: Done) -> Result<(), Error> {
         let Done { result, ids, asked } = done;
         let now = self.clock.now();
+        self.pulse.wrote();
         let committed = match result {
             Ok(committed) => committed,
             Err(failed) => return self.keep(*failed),
@@ -127,6 +137,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             tracing::warn!(request.id = id, problem, "request {id} is rejected: {problem}");
         }
         let looked = committed.survey.is_some();
+        if looked {
+            self.pulse.looked();
+        }
         self.reconcile(&committed.triggering);
         for row in committed.intended {
             match self.intake.trigger(&row.trigger_name) {

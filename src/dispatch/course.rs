@@ -31,7 +31,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// Tells the table of the triggers.
     pub(super) async fn register(&mut self) -> Result<(), Error> {
         let triggers = self.settings.triggers.values().cloned().collect();
-        match self.store.register(triggers).await {
+        let registered = self.store.register(triggers).await;
+        self.pulse.wrote();
+        match registered {
             Ok(()) => {
                 self.unregistered = false;
                 self.intake.survey_soon();

@@ -11,6 +11,7 @@ mod executor;
 mod intake;
 mod lanes;
 mod pruner;
+mod pulse;
 mod reading;
 mod waiting;
 
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 pub use board::Figures;
 pub use lanes::Limits;
 pub use pruner::prune;
+pub use pulse::{Beats, Pulse};
 
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
@@ -58,6 +60,8 @@ pub struct Settings {
 pub enum Order {
     /// Another configuration.
     Reload(Settings),
+    /// Look into the table now, so that the [`Pulse`] shows whether that is possible.
+    Beat,
     /// Stop in order; a second one: at once.
     Stop,
 }
@@ -94,6 +98,7 @@ pub struct Dispatcher<S, W, C> {
     settings: Settings,
     instance_id: String,
     notices: mpsc::UnboundedSender<Notice>,
+    pulse: Pulse,
 
     lanes: Lanes,
     intake: Intake,
@@ -144,6 +149,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             settings,
             instance_id: String::new(),
             notices,
+            pulse: Pulse::default(),
             lanes,
             intake,
             board: Board::default(),
@@ -167,6 +173,12 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         }
     }
 
+    /// Whether it gets anywhere, as long as it runs.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Resumes what the table holds, then dispatches until it is told to stop.
     ///
     /// # Errors
@@ -178,6 +190,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::Reload(settings)) => self.configure(settings),
+                    Some(Order::Beat) => {}
                     Some(Order::Stop) | None => return Ok(()),
                 },
                 found = recover(&self.store, &self.clock, &self.settings) => break found?,
@@ -203,6 +216,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 biased;
                 order = orders.recv(), if !orphaned => match order {
                     Some(Order::Reload(settings)) => self.reload(settings),
+                    Some(Order::Beat) => self.beat(),
                     Some(Order::Stop) if self.stopping.is_some() => {
                         self.abandon().await;
                         return Ok(());

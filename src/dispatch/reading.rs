@@ -21,7 +21,14 @@ pub(super) struct Loaded {
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// Reads the rows whose poll is due.
     pub(super) fn start_load(&mut self, now: UnixMillis) {
-        if self.loading.is_some() || self.is_paused(now) {
+        if self.loading.is_some() {
+            return;
+        }
+        if self.is_paused(now) {
+            // No longer than it was meant to last: a clock that steps back makes it longer.
+            if self.pause.is_some_and(|(pause, until)| until.since(now) <= pause) {
+                self.pulse.polled();
+            }
             return;
         }
         let mut ids: Vec<i64> = self.unsent.iter().copied().collect();
@@ -35,7 +42,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             ids.extend(self.waiting.take_due(now, PAGE));
         }
         ids.retain(|id| !self.flights.contains_key(id));
-        if !ids.is_empty() {
+        if ids.is_empty() {
+            self.pulse.polled();
+        } else {
             let store = self.store.clone();
             let newest = ids
                 .iter()
@@ -50,6 +59,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     }
 
     pub(super) fn loaded(&mut self, loaded: Loaded) -> Result<(), Error> {
+        self.pulse.polled();
         let Loaded { ids, astray, mut newest, rows } = loaded;
         let rows = match rows {
             Ok(rows) => rows,

@@ -10,6 +10,7 @@ mod commits;
 mod gates;
 mod limits;
 mod modes;
+mod pulse;
 mod restart;
 mod stop;
 mod walk;

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::client::{Admission, Client, Order as Exchange, Wish};
 use crate::clock::{Clock, UnixMillis};
-use crate::dispatch::{Dispatcher, Limits, Notice, Order, Settings};
+use crate::dispatch::{Dispatcher, Limits, Notice, Order, Pulse, Settings};
 use crate::invocation::{Body, BodyEnd, Break, Code, Phase, Reply};
 use crate::queue::{
     Batch, Committed, Error, Failed, Look, MemoryRow as Row, MemoryStore, Recovered, Retention, Store, Taken,
@@ -484,6 +484,7 @@ pub(super) struct Rig {
     pub(super) settings: Settings,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) notices: mpsc::UnboundedReceiver<Notice>,
+    pub(super) pulse: Pulse,
     engine: JoinHandle<Result<(), Error>>,
 }
 
@@ -516,8 +517,8 @@ impl Rig {
         let store = TestStore::default();
         rows(&store);
         let wire = Wire { far: Arc::default(), memory: store.memory.clone(), clock: clock.clone() };
-        let (orders, notices, engine) = start(&store, &wire, &clock, &settings);
-        let rig = Self { store, wire, clock, settings, orders, notices, engine };
+        let (orders, notices, pulse, engine) = start(&store, &wire, &clock, &settings);
+        let rig = Self { store, wire, clock, settings, orders, notices, pulse, engine };
         rig.settle().await;
         rig
     }
@@ -530,7 +531,7 @@ impl Rig {
     }
 
     pub(super) fn launch(&mut self) {
-        (self.orders, self.notices, self.engine) =
+        (self.orders, self.notices, self.pulse, self.engine) =
             start(&self.store, &self.wire, &self.clock, &self.settings);
     }
 
@@ -636,11 +637,11 @@ impl Rig {
     }
 }
 
-type Started = (mpsc::Sender<Order>, mpsc::UnboundedReceiver<Notice>, JoinHandle<Result<(), Error>>);
+type Started = (mpsc::Sender<Order>, mpsc::UnboundedReceiver<Notice>, Pulse, JoinHandle<Result<(), Error>>);
 
 fn start(store: &TestStore, wire: &Wire, clock: &TestClock, settings: &Settings) -> Started {
     let (notices, noticed) = mpsc::unbounded_channel();
     let (orders, inbox) = mpsc::channel(4);
     let engine = Dispatcher::new(store.clone(), wire.clone(), clock.clone(), settings.clone(), notices);
-    (orders, noticed, tokio::spawn(engine.run(inbox)))
+    (orders, noticed, engine.pulse(), tokio::spawn(engine.run(inbox)))
 }
