@@ -1,6 +1,7 @@
 //! The composition root: builds every part from the configuration, and owns the order of start and stop.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -8,9 +9,13 @@ use crate::client::{self, HttpClient};
 use crate::clock::SystemClock;
 use crate::config::{self, Checkpoint, Config, Synchronous};
 use crate::dispatch::{self, Dispatcher, Limits, Notice, Order, Settings};
+use crate::logging::Losses;
 use crate::queue;
 use crate::queue::sqlite::{Options, SqliteStore};
 use crate::shutdown::{Signals, Wish};
+
+/// Lines lost of the log are looked for this often.
+const LOG_CHECK_EVERY: Duration = Duration::from_secs(30);
 
 /// Why the daemon could not run, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +73,13 @@ fn retention(config: &Config) -> queue::Retention {
     queue::Retention { succeeded, dispatched, others, uncertain, outputs }
 }
 
-/// Runs until a signal ends it. `file` is where the configuration was read, and is read again at SIGHUP.
+/// Runs until a signal ends it. `file` is where the configuration was read, and is read again at SIGHUP. What is lost of the
+/// log is reported now and then.
 ///
 /// # Errors
 /// What keeps it from starting, and what no waiting cures.
-pub async fn run(config: Config, file: PathBuf) -> Result<(), Error> {
+pub async fn run(config: Config, file: PathBuf, losses: &mut Losses) -> Result<(), Error> {
+    let mut log_check = tokio::time::interval(LOG_CHECK_EVERY);
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let client = HttpClient::new(config.credentials.clone().into_iter().collect(), SystemClock)?;
     let triggers: Vec<_> = config.triggers.values().cloned().collect();
@@ -99,6 +106,9 @@ pub async fn run(config: Config, file: PathBuf) -> Result<(), Error> {
                 // The engine has said so, with what it waits for.
                 Notice::Stopping | Notice::Figures(_) => {}
             },
+            _ = log_check.tick() => {
+                losses.report();
+            }
             wish = signals.next() => {
                 let order = match wish {
                     Wish::Stop => Some(Order::Stop),
@@ -119,6 +129,7 @@ pub async fn run(config: Config, file: PathBuf) -> Result<(), Error> {
     ended.map_err(|_| Error::Failed)??;
     store.close().await;
     tracing::info!("stopped");
+    losses.report();
     Ok(())
 }
 

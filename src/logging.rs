@@ -1,15 +1,21 @@
 //! Where the log goes and how a line looks; nothing about what is logged.
 //!
 //! Called once, by the verb that runs the daemon. The other verbs do not log: they print.
+//!
+//! Lines go through a thread of their own, so that a full disk or a reader that is stuck costs lines and never holds the
+//! daemon up; what is lost is counted.
+
+mod losses;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 
-use tracing::{Event, Level, Subscriber};
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::fmt::format::{self, FormatEvent, FormatFields, JsonFields, Writer};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, Layer as FmtLayer};
@@ -17,7 +23,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+pub use losses::Losses;
+
 use crate::config::{Log, LogFormat, Rotation};
+use losses::{Back, Counts, Front};
+
+/// Lines that may wait for a disk or a reader: seconds of a busy daemon, some MiB.
+const LINES: usize = 32_768;
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +49,18 @@ pub enum Error {
 #[derive(Debug)]
 #[must_use]
 pub struct Guard {
-    _worker: Option<WorkerGuard>,
+    worker: WorkerGuard,
+    /// What was lost: for whoever has the time to report it now and then.
+    pub losses: Losses,
+}
+
+impl Guard {
+    /// Writes what is still buffered, then tells standard error of what was lost and not told yet.
+    pub fn finish(self) {
+        let Self { worker, mut losses } = self;
+        drop(worker);
+        losses.finish();
+    }
 }
 
 /// What reads the lines on the other side.
@@ -58,16 +81,44 @@ enum Reader {
 /// If the log files cannot be written, or it was set up before.
 pub fn init(log: &Log) -> Result<Guard, Error> {
     let filter = EnvFilter::try_new(&log.filter).map_err(Error::Filter)?;
-    let (reader, writer, guard) = match &log.directory {
-        None => (standard_error(), BoxMakeWriter::new(io::stderr), None),
+    let counts = Arc::new(Counts::default());
+    let lines = NonBlockingBuilder::default().buffered_lines_limit(LINES).thread_name("triggerd-log");
+    let (reader, (inner, worker)) = match &log.directory {
+        None => (standard_error(), lines.finish(Back::new(io::stderr(), Arc::clone(&counts), false))),
         Some(directory) => {
-            let (writer, guard) = tracing_appender::non_blocking(files(log, directory)?);
-            (Reader::Plain, BoxMakeWriter::new(writer), Some(guard))
+            let files = files(log, directory)?;
+            (Reader::Plain, lines.finish(Back::new(files, Arc::clone(&counts), true)))
         }
     };
-    let layer = layer(log.format, reader, writer);
+    let losses = Losses::new(Arc::clone(&counts), inner.error_counter(), log.directory.clone());
+    let writer = move || Front { inner: inner.clone(), counts: Arc::clone(&counts) };
+    let layer = layer(log.format, reader, BoxMakeWriter::new(writer));
+    let filter = filter.and(filter_fn(is_told));
     tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().map_err(Error::Twice)?;
-    Ok(Guard { _worker: guard })
+    if log.directory.is_some() {
+        log_panics();
+    }
+    Ok(Guard { worker, losses })
+}
+
+/// Whether a line of this kind may be told at all. Libraries put URLs with their queries, and headers, into their lines
+/// below `info`: those are for nobody's log, whatever the filter says.
+fn is_told(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let is_ours =
+        target.strip_prefix("triggerd").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    is_ours || *metadata.level() <= Level::INFO
+}
+
+/// A panic goes to standard error; whoever reads the files would miss it. Its words stay where they are: they may be anything.
+fn log_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if let Some(place) = panic.location() {
+            tracing::error!(%place, "failed within, at {place}; standard error has the words");
+        }
+        usual(panic);
+    }));
 }
 
 fn files(log: &Log, directory: &Path) -> Result<rolling::RollingFileAppender, Error> {

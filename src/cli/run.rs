@@ -10,20 +10,22 @@ use super::failure::Failure;
 pub(crate) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let file = config::find(file)?;
     let config = config::load(Some(&file))?;
-    let _guard = logging::init(&config.log)?;
+    let mut log = logging::init(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("configuration: {warning}");
     }
     raise_open_files(&config.dispatch);
     let logs_to_files = config.log.directory.is_some();
-    daemon::run(config, file).await.map_err(|error| {
+    let ended = daemon::run(config, file, &mut log.losses).await.map_err(|error| {
         let failure = Failure::from(error);
         // Standard error gets it from the caller; whoever reads the files would miss it.
         if logs_to_files {
             tracing::error!(exit.code = failure.code, "{}", failure.lines.join("; "));
         }
         failure
-    })
+    });
+    log.finish();
+    ended
 }
 
 /// Each exchange is an open file. The usual soft limit of 1024 is there for programs that use select(2); others are meant
