@@ -19,7 +19,7 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_f
 use tracing_subscriber::fmt::format::{self, FormatEvent, FormatFields, JsonFields, Writer};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, Layer as FmtLayer};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -80,7 +80,7 @@ enum Reader {
 ///
 /// If the log files cannot be written, or it was set up before.
 pub fn init(log: &Log) -> Result<Guard, Error> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(Error::Filter)?;
+    let filter = filter(&log.filter)?;
     let counts = Arc::new(Counts::default());
     let lines = NonBlockingBuilder::default().buffered_lines_limit(LINES).thread_name("triggerd-log");
     let (reader, (inner, worker)) = match &log.directory {
@@ -93,12 +93,16 @@ pub fn init(log: &Log) -> Result<Guard, Error> {
     let losses = Losses::new(Arc::clone(&counts), inner.error_counter(), log.directory.clone());
     let writer = move || Front { inner: inner.clone(), counts: Arc::clone(&counts) };
     let layer = layer(log.format, reader, BoxMakeWriter::new(writer));
-    let filter = filter.and(filter_fn(is_told));
     tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().map_err(Error::Twice)?;
     if log.directory.is_some() {
         log_panics();
     }
     Ok(Guard { worker, losses })
+}
+
+/// What the configuration asks for, as far as it may be told.
+fn filter<S: Subscriber>(asked: &str) -> Result<impl Filter<S> + use<S>, Error> {
+    Ok(EnvFilter::try_new(asked).map_err(Error::Filter)?.and(filter_fn(is_told)))
 }
 
 /// Whether a line of this kind may be told at all. Libraries put URLs with their queries, and headers, into their lines
@@ -122,6 +126,8 @@ fn log_panics() {
 }
 
 fn files(log: &Log, directory: &Path) -> Result<rolling::RollingFileAppender, Error> {
+    // The appender makes it too, but looks for old files first and complains. What keeps us from making it, it says better.
+    let _ = std::fs::create_dir_all(directory);
     rolling::Builder::new()
         .rotation(match log.rotation {
             Rotation::Hourly => rolling::Rotation::HOURLY,
@@ -259,6 +265,31 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&written(LogFormat::Json, Reader::Plain)).unwrap();
         assert!(json["timestamp"].is_string());
         assert_eq!(json["level"], "WARN");
+    }
+
+    #[test]
+    fn no_filter_makes_a_library_say_more_than_info() {
+        for asked in ["trace", "warn,hyper=trace", "hyper=trace,triggerd=trace"] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let layer =
+                layer::<Registry>(LogFormat::Text, Reader::Plain, BoxMakeWriter::new(move || writer.clone()));
+            let layer = layer.with_filter(filter(asked).unwrap());
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+                tracing::debug!(target: "hyper::client", "a URL");
+                tracing::trace!(target: "triggerdx", "a header");
+                tracing::warn!(target: "hyper::client", "a warning");
+                tracing::trace!(target: "triggerd::client", "ours");
+            });
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            assert!(text.contains("a warning"), "{asked}: {text}");
+            assert!(!text.contains("a URL") && !text.contains("a header"), "{asked}: {text}");
+            assert_eq!(
+                text.contains("ours"),
+                asked.contains("trace") && !asked.starts_with("warn"),
+                "{asked}: {text}"
+            );
+        }
     }
 
     #[test]

@@ -258,6 +258,10 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         };
         self.lanes.take_place(place);
         self.board.enter(&row.trigger_name);
+        tracing::debug!(
+            request.id = id, trigger.name = %trigger.name, attempt = next.attempt,
+            "request {id} ({}): to be fired", trigger.name
+        );
         let request = Arc::new(row.request.clone());
         let mut fired = row.clone();
         fired.invocation = next;
@@ -337,13 +341,13 @@ fn report(row: &Taken, step: &Step) {
     let message = step.next.trouble.as_ref().map_or("", |t| t.message.as_str());
     if step.next.phase == Phase::Finished(Outcome::Uncertain) {
         tracing::warn!(
-            request.id = id, trigger.name = %trigger, attempt = step.next.attempt, state.from = from, state = to, code,
+            request.id = id, trigger.name = %trigger, attempt = step.next.attempt, state.from = from, state.to = to, code,
             http.status = step.next.http_status,
             "request {id} ({trigger}) is uncertain ({code}): {message}"
         );
     } else {
         tracing::info!(
-            request.id = id, trigger.name = %trigger, attempt = step.next.attempt, state.from = from, state = to, code,
+            request.id = id, trigger.name = %trigger, attempt = step.next.attempt, state.from = from, state.to = to, code,
             http.status = step.next.http_status,
             "request {id} ({trigger}): {from} to {to}, {}", step.reason
         );
