@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use sqlx::Row as _;
+use sqlx::{Connection as _, Row as _};
+use triggerd::clock::monotonic;
 use triggerd::invocation::{Invocation, Outcome, Output, Phase};
 use triggerd::queue::sqlite::{Migrated, Options, SCHEMA_VERSION, SqliteStore, migrate};
 use triggerd::queue::{Batch, Change, Error, Look, Store};
@@ -439,6 +440,32 @@ async fn an_empty_file_becomes_a_database() {
         std::fs::write(database(&folder), b"").unwrap();
         let migrated = migrate(&options(&folder), &triggers()).await.unwrap();
         assert_eq!((migrated.from, migrated.to), (0, SCHEMA_VERSION));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_lock_a_second_at_a_time_and_a_commit_waits_longer() {
+    bounded(async {
+        /// Well between the two.
+        const LONG: Duration = Duration::from_secs(4);
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(options(&folder), &triggers()).await.unwrap();
+        let url = folder.path().join("queue.db");
+        let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(url);
+        let mut producer = sqlx::SqliteConnection::connect_with(&connect).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut producer).await.unwrap();
+        let begun = monotonic();
+        let error = store.start(triggers(), NOW).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+        assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
+        sqlx::raw_sql("ROLLBACK").execute(&mut producer).await.unwrap();
+        store.start(triggers(), NOW).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut producer).await.unwrap();
+        let begun = monotonic();
+        store.register(triggers()).await.unwrap_err();
+        assert!(begun.elapsed() > LONG, "{:?}", begun.elapsed());
+        store.close().await;
     })
     .await;
 }

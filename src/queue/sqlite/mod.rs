@@ -5,6 +5,7 @@
 //! transaction is thrown away, and nothing that commits is ever cancelled.
 
 mod intake;
+mod modes;
 mod schema;
 mod statements;
 mod watch;
@@ -21,7 +22,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Row as _};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch as signal};
 
 pub use schema::{Migrated, SCHEMA_VERSION, migrate};
 
@@ -43,6 +44,8 @@ pub struct Options {
 
 /// How long a lock of another connection is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same at the start, which tries again as long as it is wanted, and should hear soon that it is not.
+const START_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The daemon checkpoints at 2 MiB of 4 KiB pages, so that producers, who do at 4 MiB, seldom do.
 const CHECKPOINT_PAGES: &str = "512";
 /// The WAL file is cut back to this after a checkpoint.
@@ -111,13 +114,7 @@ fn lock(database: &Path) -> Result<std::fs::File, Error> {
         what: format!("open the lock file {}: {e}", path.display()),
         source: None,
     };
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(unavailable)?;
+    let file = modes::open_or_create(&path).map_err(unavailable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked(path.display().to_string())),
@@ -157,6 +154,28 @@ impl SqliteStore {
         let options = options.resolved();
         let lock = lock(&options.path)?;
         schema::migrate_locked(&options, triggers).await?;
+        Self::begin(options, lock)
+    }
+
+    /// The same for a daemon, which waits as long as it takes for whoever holds a lock on the file; `None` once it is told
+    /// to give up. It gives up between two steps and never within a commit.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub async fn open_patiently(
+        options: Options,
+        triggers: &[Arc<Trigger>],
+        give_up: signal::Receiver<bool>,
+    ) -> Result<Option<Self>, Error> {
+        let options = options.resolved();
+        let lock = lock(&options.path)?;
+        match schema::migrate_patiently(&options, triggers, &give_up).await? {
+            Some(_) if !*give_up.borrow() => Self::begin(options, lock).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn begin(options: Options, lock: std::fs::File) -> Result<Self, Error> {
         let readers = SqlitePoolOptions::new()
             .max_connections(2)
             .idle_timeout(None)

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
+use tokio::sync::watch as signal;
 
-use super::{Options, explain, library_version, lock, statements};
+use super::{BUSY_TIMEOUT, Options, START_BUSY_TIMEOUT, explain, library_version, lock, modes, statements};
 use crate::queue::Error;
 use crate::trigger::Trigger;
 
@@ -16,6 +18,11 @@ pub const SCHEMA_VERSION: i64 = 2;
 const APPLICATION_ID: i64 = 0x7472_6764;
 /// The first SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
 const OLDEST_LIBRARY: (u32, u32, u32) = (3, 51, 3);
+
+/// Between two tries of a start that somebody's lock keeps out at once.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Tries of a second each between two warnings.
+const WARN_EVERY: u32 = 30;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -43,15 +50,65 @@ pub async fn migrate(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Mig
 }
 
 pub(super) async fn migrate_locked(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
+    let wanted = || true;
+    let migrated = step_by_step(options, triggers, BUSY_TIMEOUT, &wanted).await?;
+    Ok(migrated.expect("it is wanted to the end"))
+}
+
+/// The same, but waits for the locks of others as long as it takes, unless it is told to give up.
+pub(super) async fn migrate_patiently(
+    options: &Options,
+    triggers: &[Arc<Trigger>],
+    give_up: &signal::Receiver<bool>,
+) -> Result<Option<Migrated>, Error> {
+    let wanted = || !*give_up.borrow();
+    let mut tries = 0_u32;
+    // It begins anew each time: every step is one commit, and finds what the last try stored.
+    while wanted() {
+        match step_by_step(options, triggers, START_BUSY_TIMEOUT, &wanted).await {
+            Err(Error::Unavailable { source: Some(source), .. }) if is_busy(&source) => {
+                if tries.is_multiple_of(WARN_EVERY) {
+                    tracing::warn!(
+                        error = %source,
+                        "the start waits for another program that holds a lock on {}", options.path.display()
+                    );
+                }
+                tries += 1;
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+    Ok(None)
+}
+
+/// Whether somebody else's lock was in the way: SQLITE_BUSY, SQLITE_LOCKED.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i64>().ok());
+    matches!(code.map(|code| code & 0xff), Some(5 | 6))
+}
+
+/// `None` if it was not wanted any more before its last step.
+async fn step_by_step(
+    options: &Options,
+    triggers: &[Arc<Trigger>],
+    busy_timeout: Duration,
+    wanted: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<Migrated>, Error> {
     refuse_remote_filesystem(options)?;
     let created = !options.path.exists();
-    if !created {
+    if created {
+        modes::open_or_create(&options.path).map_err(|e| Error::Unavailable {
+            what: format!("create {}: {e}", options.path.display()),
+            source: None,
+        })?;
+    } else {
         // Before the file is put into WAL mode: it may be another program's.
-        let mut connection = open(options, &options.connect()).await?;
+        let mut connection = open(options, &options.connect().busy_timeout(busy_timeout)).await?;
         version(&mut connection).await?;
         connection.close().await.map_err(|e| explain("close the database", e))?;
     }
-    let connect = options.writing().create_if_missing(true).auto_vacuum(SqliteAutoVacuum::Incremental);
+    let connect = options.writing().busy_timeout(busy_timeout).auto_vacuum(SqliteAutoVacuum::Incremental);
     let mut connection = open(options, &connect).await?;
     let (text, library) =
         library_version(&mut connection).await.map_err(|e| explain("read the SQLite version", e))?;
@@ -61,21 +118,30 @@ pub(super) async fn migrate_locked(options: &Options, triggers: &[Arc<Trigger>])
         )));
     }
     let from = version(&mut connection).await?;
+    if !wanted() {
+        return Ok(None);
+    }
     let backup = if from > 0 && from < SCHEMA_VERSION {
         Some(backup(&mut connection, options, from).await?)
     } else {
         None
     };
+    if !wanted() {
+        return Ok(None);
+    }
     MIGRATIONS.run(&mut connection).await.map_err(|e| match e {
         sqlx::migrate::MigrateError::Execute(e) | sqlx::migrate::MigrateError::ExecuteMigration(e, _) => {
             explain("migrate the database", e)
         }
         other => Error::Corrupt(format!("its migrations are not this program's: {other}")),
     })?;
+    if !wanted() {
+        return Ok(None);
+    }
     statements::register(&mut connection, triggers).await.map_err(|e| explain("register the triggers", e))?;
     let to = version(&mut connection).await?;
     connection.close().await.map_err(|e| explain("close the database", e))?;
-    Ok(Migrated { created, from, to, backup })
+    Ok(Some(Migrated { created, from, to, backup }))
 }
 
 async fn open(options: &Options, connect: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
@@ -89,6 +155,16 @@ async fn backup(connection: &mut SqliteConnection, options: &Options, from: i64)
     let mut name = options.path.as_os_str().to_owned();
     name.push(format!(".before-upgrade-from-{from}"));
     let path = PathBuf::from(name);
+    let unavailable = |e: std::io::Error| Error::Unavailable {
+        what: format!("back up the database before the upgrade to {}: {e}", path.display()),
+        source: None,
+    };
+    // An upgrade that failed may have left one, of the same rows or fewer.
+    if path.exists() {
+        std::fs::remove_file(&path).map_err(unavailable)?;
+    }
+    // SQLite takes an empty file; this one is nobody else's to read.
+    modes::open_or_create(&path).map_err(unavailable)?;
     sqlx::query("VACUUM INTO ?1")
         .bind(path.display().to_string())
         .execute(connection)

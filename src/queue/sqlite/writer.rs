@@ -13,10 +13,13 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Options, explain, intake, statements};
+use super::{Options, START_BUSY_TIMEOUT, explain, intake, statements};
 use crate::clock::UnixMillis;
 use crate::queue::{Batch, Committed, Error, Failed, PRUNED_AT_ONCE, Recovered, Retention, before};
 use crate::trigger::Trigger;
+
+/// [`super::BUSY_TIMEOUT`], for a connection that was opened with another one.
+const USUAL_BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 10000";
 
 /// What the writer is asked to do.
 pub(super) enum Command {
@@ -101,6 +104,8 @@ impl Writer {
     }
 
     async fn start(&mut self, triggers: &[Arc<Trigger>], now: UnixMillis) -> Result<Recovered, sqlx::Error> {
+        let hasty = self.options.writing().busy_timeout(START_BUSY_TIMEOUT);
+        self.connection = Some(SqliteConnection::connect_with(&hasty).await?);
         self.register(triggers).await?;
         let connection = self.connection().await?;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -109,6 +114,7 @@ impl Writer {
         let interrupted = statements::triggering(&mut tx).await?;
         let waiting = statements::waiting(&mut tx).await?;
         tx.commit().await?;
+        sqlx::query(USUAL_BUSY_TIMEOUT).execute(connection).await?;
         Ok(Recovered { instance_id, epoch, interrupted, waiting })
     }
 
