@@ -69,6 +69,14 @@ pub fn monotonic() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// `CLOCK_MONOTONIC` in microseconds since the machine's start, as other programs of the machine read it too.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
+pub fn monotonic_micros() -> i128 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec / 1_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,21 +1,24 @@
 //! The composition root: builds every part from the configuration, and owns the order of start and stop.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod edge;
+mod running;
 
-use tokio::sync::{mpsc, watch};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::client::{self, HttpClient};
 use crate::clock::SystemClock;
 use crate::config::{self, Checkpoint, Config, Synchronous};
-use crate::dispatch::{self, Dispatcher, Limits, Notice, Order, Settings};
+use crate::dispatch::{self, Beats, Dispatcher, Limits, Settings};
 use crate::logging::Losses;
 use crate::queue;
 use crate::queue::sqlite::{Options, SqliteStore};
+use crate::service::Service;
 use crate::shutdown::{Signals, Wish};
-
-/// Lines lost of the log are looked for this often.
-const LOG_CHECK_EVERY: Duration = Duration::from_secs(30);
+use edge::{Edge, Stage};
+use running::{ORDERS, Running};
 
 /// Why the daemon could not run, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -79,17 +82,45 @@ fn retention(config: &Config) -> queue::Retention {
 /// # Errors
 /// What keeps it from starting, and what no waiting cures.
 pub async fn run(config: Config, file: PathBuf, losses: &mut Losses) -> Result<(), Error> {
-    let mut log_check = tokio::time::interval(LOG_CHECK_EVERY);
-    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let signals = Signals::new().map_err(Error::Signals)?;
+    let mut edge = Edge::new(signals, Service::from_environment());
+    let ended = run_between(&config, &file, &mut edge, losses).await;
+    if let Err(error) = &ended {
+        edge.service.status(&format!("failed: {error}"));
+        edge.service.tell();
+    }
+    losses.report();
+    ended
+}
+
+async fn run_between(
+    config: &Config,
+    file: &Path,
+    edge: &mut Edge,
+    losses: &mut Losses,
+) -> Result<(), Error> {
+    edge.show();
     let client = HttpClient::new(config.credentials.clone().into_iter().collect(), SystemClock)?;
-    let triggers: Vec<_> = config.triggers.values().cloned().collect();
-    let store = SqliteStore::open(database_options(&config.database), &triggers).await?;
-    let (notices, mut noticed) = mpsc::unbounded_channel();
-    let (orders, inbox) = mpsc::channel(4);
-    let dispatcher = Dispatcher::new(store.clone(), client.clone(), SystemClock, settings(&config), notices);
-    let mut engine = tokio::spawn(dispatcher.run(inbox));
-    let (keep, kept) = watch::channel(retention(&config));
-    let pruner = tokio::spawn(dispatch::prune(store.clone(), SystemClock, kept));
+    let Some(store) = open(config, edge).await? else {
+        tracing::info!("stopped before the start was done");
+        return Ok(());
+    };
+    let (notices, noticed) = mpsc::unbounded_channel();
+    let (orders, inbox) = mpsc::channel(ORDERS);
+    let dispatcher = Dispatcher::new(store.clone(), client.clone(), SystemClock, settings(config), notices);
+    let pulse = dispatcher.pulse();
+    let engine = tokio::spawn(dispatcher.run(inbox));
+    let (keep, kept) = watch::channel(retention(config));
+    // It would only stand in the way of the start.
+    let (prune, ready) = oneshot::channel();
+    let pruner = tokio::spawn({
+        let store = store.clone();
+        async move {
+            if ready.await.is_ok() {
+                dispatch::prune(store, SystemClock, kept).await;
+            }
+        }
+    });
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         triggers = config.triggers.len(),
@@ -98,64 +129,37 @@ pub async fn run(config: Config, file: PathBuf, losses: &mut Losses) -> Result<(
         config.database.path.display(),
         config.triggers.len()
     );
-    let ended = loop {
-        tokio::select! {
-            ended = &mut engine => break ended,
-            Some(notice) = noticed.recv() => match notice {
-                Notice::Ready => tracing::info!("ready"),
-                // The engine has said so, with what it waits for.
-                Notice::Stopping | Notice::Figures(_) => {}
-            },
-            _ = log_check.tick() => {
-                losses.report();
-            }
-            wish = signals.next() => {
-                let order = match wish {
-                    Wish::Stop => Some(Order::Stop),
-                    Wish::Reload => reload(&config, &file, &client).map(|config| {
-                        keep.send_replace(retention(&config));
-                        Order::Reload(settings(&config))
-                    }),
-                };
-                if let Some(order) = order {
-                    // An engine that has ended is met at the top of the loop.
-                    let _ = orders.send(order).await;
-                }
-            }
-        }
-    };
+    let prune = Some(prune);
+    let running = Running { config, file, client, orders, keep, prune, pulse, seen: Beats::default() };
+    let ended = running.attend(engine, noticed, edge, losses).await;
     // A deletion under way is in the writer's hands, and ends.
     pruner.abort();
     ended.map_err(|_| Error::Failed)??;
     store.close().await;
     tracing::info!("stopped");
-    losses.report();
     Ok(())
 }
 
-/// The configuration as it is now, if it is sound; otherwise the old one stays.
-fn reload(started: &Config, file: &Path, client: &HttpClient<SystemClock>) -> Option<Config> {
-    let config = match config::load(Some(file)) {
-        Ok(config) => config,
-        Err(error) => {
-            for problem in error.problems() {
-                tracing::error!("configuration: {problem}");
-            }
-            tracing::error!("the configuration was not reloaded: the old one stays in force");
-            return None;
+/// Opens the database, which may take long: it may have to be upgraded, or somebody may hold a lock on it. `None` if the stop
+/// came first.
+async fn open(config: &Config, edge: &mut Edge) -> Result<Option<SqliteStore>, Error> {
+    let triggers: Vec<_> = config.triggers.values().cloned().collect();
+    let options = database_options(&config.database);
+    let (give_up, given_up) = watch::channel(false);
+    let mut opening = pin!(SqliteStore::open_patiently(options, &triggers, given_up));
+    loop {
+        tokio::select! {
+            opened = &mut opening => return Ok(opened?),
+            wish = edge.signals.next() => match wish {
+                // The second time: at once. What was not committed is undone by the next start, as after a crash.
+                Wish::Stop if edge.glance.stage == Stage::Stopping => return Ok(None),
+                Wish::Stop => {
+                    edge.stop();
+                    give_up.send_replace(true);
+                }
+                Wish::Reload => edge.reload_later = true,
+            },
+            _ = edge.extend.tick() => edge.extend(),
         }
-    };
-    for warning in &config.warnings {
-        tracing::warn!("configuration: {warning}");
     }
-    if config.database != started.database || config.log != started.log {
-        tracing::warn!("configuration: changes of [database] and [log] take effect at the next start");
-    }
-    client.reload(config.credentials.clone().into_iter().collect());
-    tracing::info!(
-        triggers = config.triggers.len(),
-        "configuration reloaded: {} triggers",
-        config.triggers.len()
-    );
-    Some(config)
 }

@@ -25,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod logging;
 pub mod secret;
+pub mod service;
 pub mod shutdown;
 
 pub mod serving;

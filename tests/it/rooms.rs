@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LEAVES: [&str; 6] = ["request", "trigger", "backoff", "secret", "clock", "shutdown"];
 
 /// Which rooms a room may import, besides itself and the leaves.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("request", &[]),
     ("trigger", &[]),
     ("backoff", &[]),
@@ -24,14 +24,15 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("logging", &["config"]),
     ("serving", &[]),
     ("emulator", &["serving", "config"]),
-    ("daemon", &["queue", "client", "dispatch", "invocation", "config", "logging"]),
+    ("service", &[]),
+    ("daemon", &["queue", "client", "dispatch", "invocation", "config", "logging", "service"]),
     // The process edge, which sees the library from outside.
     ("cli", &["main", "queue", "config", "logging", "daemon", "emulator"]),
     ("main", &["cli", "queue", "config", "logging", "daemon", "emulator"]),
 ];
 
 /// Crates that have a room of their own.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 15] = [
     ("indicatif", &["cli"]),
     ("sqlx", &["queue"]),
     ("inotify", &["queue"]),
@@ -42,6 +43,9 @@ const CRATES: [(&str, &[&str]); 12] = [
     ("rustls", &["client"]),
     ("aws_lc_rs", &["serving", "emulator"]),
     ("percent_encoding", &["emulator"]),
+    ("sd_notify", &["service"]),
+    ("tracing_appender", &["logging"]),
+    ("tracing_subscriber", &["logging"]),
     ("clap", &["cli", "main"]),
     ("tokio", &["queue", "client", "dispatch", "clock", "shutdown", "daemon", "emulator", "cli", "main"]),
 ];
