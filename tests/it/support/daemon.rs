@@ -52,7 +52,18 @@ impl Site {
 
     /// Starts a daemon, whatever becomes of it.
     pub(crate) fn spawn(&self) -> Daemon {
-        Daemon::spawn(self.folder.path(), Command::new(env!("CARGO_BIN_EXE_triggerd")).arg("run"))
+        self.spawn_as(["run"], [])
+    }
+
+    /// Starts it with these arguments, and nothing in its environment but this.
+    pub(crate) fn spawn_as<'a, 'e>(
+        &self,
+        arguments: impl IntoIterator<Item = &'a str>,
+        environment: impl IntoIterator<Item = (&'e str, &'e str)>,
+    ) -> Daemon {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_triggerd"));
+        command.args(arguments).env_clear().envs(environment);
+        Daemon::spawn(self.folder.path(), &mut command)
     }
 
     /// Runs another verb to its end; its exit code and what it says, on either stream.
@@ -66,8 +77,13 @@ impl Site {
 
     /// Starts a daemon with limits, as the shell's `ulimit` has them.
     pub(crate) fn spawn_with(&self, limits: &str) -> Daemon {
-        let script = format!("ulimit {limits} && exec {} run", env!("CARGO_BIN_EXE_triggerd"));
-        Daemon::spawn(self.folder.path(), Command::new("/bin/sh").arg("-c").arg(script))
+        self.spawn_after(&format!("ulimit {limits}"))
+    }
+
+    /// Starts a daemon after what the shell does first.
+    pub(crate) fn spawn_after(&self, first: &str) -> Daemon {
+        let script = format!("{first} && exec {} run", env!("CARGO_BIN_EXE_triggerd"));
+        Daemon::spawn(self.folder.path(), Command::new("/bin/sh").arg("-c").arg(script).env_clear())
     }
 
     /// Starts a daemon and waits until it is ready.
@@ -104,7 +120,7 @@ pub(crate) struct Ended {
 
 impl Daemon {
     fn spawn(folder: &Path, command: &mut Command) -> Self {
-        command.current_dir(folder).env_clear().env("RUST_BACKTRACE", "1");
+        command.current_dir(folder).env("RUST_BACKTRACE", "1");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the binary is there");
         let (said, log) = watch::channel(String::new());
@@ -117,6 +133,11 @@ impl Daemon {
         let mut log = self.log.clone();
         let found = bounded(log.wait_for(|log| log.contains(words))).await.is_ok();
         assert!(found, "the process ended without {words:?}:\n{}", *self.log.borrow());
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.borrow().clone()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -170,7 +191,7 @@ impl Daemon {
         std::fs::read_to_string(path).expect("it runs")
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         let id = self.child.id().expect("it runs");
         Pid::from_raw(id.try_into().expect("ids are small")).expect("not 0")
     }
