@@ -50,5 +50,6 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Verb::Resume(verb) => cli::pause::resume(file, &verb).await,
         Verb::Demo(verb) => cli::demo::run(&verb).await,
         Verb::Emulate(verb) => cli::emulate::run(verb).await,
+        Verb::Completions(verb) => cli::completions::run(&verb),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod check;
+pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod emulate;
 pub(crate) mod failure;
@@ -72,6 +73,8 @@ pub(crate) enum Verb {
     Demo(Demo),
     /// Be a local orchestrator that speaks the three call modes, for tests and development; needs no configuration
     Emulate(Emulate),
+    /// Print a script that completes the command line in a shell
+    Completions(Completions),
 }
 
 const SUBMIT_EXAMPLES: &str = "\
@@ -292,4 +295,11 @@ pub(crate) struct Resume {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(crate) shell: completions::Shell,
 }

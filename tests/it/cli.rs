@@ -114,6 +114,7 @@ fn usage_that_makes_no_sense_is_2() {
         &["resolve", "1", "--as", "follow", "--status-uri", "/s"],
         &["pause"],
         &["pause", "t", "--reason", ""],
+        &["completions", "sh"],
     ] {
         assert_eq!(code(&place.triggerd(arguments)), 2, "{arguments:?}");
     }
@@ -133,8 +134,20 @@ fn help_lists_no_verb_that_does_not_exist() {
     assert_eq!(
         verbs,
         [
-            "run", "check", "migrate", "submit", "list", "show", "wait", "cancel", "retry", "resolve",
-            "pause", "resume", "help"
+            "run",
+            "check",
+            "migrate",
+            "submit",
+            "list",
+            "show",
+            "wait",
+            "cancel",
+            "retry",
+            "resolve",
+            "pause",
+            "resume",
+            "completions",
+            "help"
         ]
     );
     assert_eq!(place.said(&["--version"]), format!("triggerd {}\n", env!("CARGO_PKG_VERSION")));
@@ -234,6 +247,18 @@ fn check_lists_every_finding_and_no_secret() {
         said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].take()).collect();
     assert_eq!(kinds, ["warning", "warning", "problem", "problem", "problem"], "{said}");
     assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn completions_are_for_every_shell_and_need_no_configuration() {
+    let place = Place::new();
+    std::fs::remove_file(place.path("triggerd.toml")).unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = place.said(&["completions", shell]);
+        for word in ["triggerd", "resolve", "may-run-twice"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
 }
 
 #[test]

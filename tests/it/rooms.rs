@@ -32,7 +32,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
 ];
 
 /// Crates that have a room of their own.
-const CRATES: [(&str, &[&str]); 15] = [
+const CRATES: [(&str, &[&str]); 16] = [
     ("indicatif", &["cli"]),
     ("sqlx", &["queue"]),
     ("inotify", &["queue"]),
@@ -47,6 +47,7 @@ const CRATES: [(&str, &[&str]); 15] = [
     ("tracing_appender", &["logging"]),
     ("tracing_subscriber", &["logging"]),
     ("clap", &["cli", "main"]),
+    ("clap_complete", &["cli"]),
     ("tokio", &["queue", "client", "dispatch", "clock", "shutdown", "daemon", "emulator", "cli", "main"]),
 ];
 
