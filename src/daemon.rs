@@ -5,10 +5,12 @@ mod running;
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::client::{self, HttpClient};
+use crate::client::{self, HttpClient, Probed};
 use crate::clock::SystemClock;
 use crate::config::{self, Checkpoint, Config, Synchronous};
 use crate::dispatch::{self, Beats, Dispatcher, Limits, Settings};
@@ -56,6 +58,14 @@ pub fn database_options(database: &config::Database) -> Options {
         full: database.synchronous == Synchronous::Full,
         checkpoint: database.checkpoint == Checkpoint::Daemon,
     }
+}
+
+/// Connects to each trigger's host, as the daemon would, and sends nothing.
+///
+/// # Errors
+/// When the wire cannot be set up.
+pub async fn probe(config: &Config) -> Result<Vec<Probed>, Error> {
+    Ok(client::probe(config.triggers.values().map(Arc::as_ref)).await?)
 }
 
 fn settings(config: &Config) -> Settings {

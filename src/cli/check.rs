@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use triggerd::config::{self, Config, Database};
+use triggerd::daemon;
 use triggerd::queue::console::{Console, Error};
 
 use super::failure::{CONFIGURATION, DAMAGED, Failure, UNAVAILABLE};
@@ -52,6 +53,9 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Check) -> Result<(), 
             config.warnings.iter().for_each(|warning| findings.add(Kind::Warning, warning));
             credentials(&config, &mut findings);
             database(&config.database, &mut findings).await;
+            if verb.probe {
+                hosts(&config, &mut findings).await?;
+            }
             if findings.code == 0 {
                 let (triggers, credentials) = (config.triggers.len(), config.credentials.len());
                 findings.add(Kind::Note, format!("good; triggers: {triggers}, credentials: {credentials}"));
@@ -112,6 +116,25 @@ async fn damage(database: &Database, mut console: Console, findings: &mut Findin
              sqlite3's .recover"
         );
         findings.problem(DAMAGED, problem);
+    }
+    Ok(())
+}
+
+/// Whether each trigger's host can be reached. A credential is not tried: only a firing would.
+async fn hosts(config: &Config, findings: &mut Findings) -> Result<(), Failure> {
+    for host in daemon::probe(config).await? {
+        let (origin, names) = (&host.origin, host.triggers.join(", "));
+        let Some(problem) = &host.problem else {
+            let how = if origin.starts_with("https:") { "by TCP and TLS" } else { "by TCP" };
+            findings.add(Kind::Note, format!("{origin} can be reached {how} (triggers: {names})"));
+            continue;
+        };
+        let problem = format!(
+            "{origin} cannot be reached (triggers: {names}): {problem}: see url, the name service, the way there and the \
+             certificate; connect_timeout is {:?}",
+            host.timeout
+        );
+        findings.problem(UNAVAILABLE, problem);
     }
     Ok(())
 }

@@ -107,6 +107,9 @@ pub(crate) struct Migrate {
 
 #[derive(Args, Debug)]
 pub(crate) struct Check {
+    /// Also connect to the host of each trigger, without firing
+    #[arg(long)]
+    pub(crate) probe: bool,
     /// Print one JSON object a finding
     #[arg(long)]
     pub(crate) json: bool,

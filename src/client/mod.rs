@@ -12,6 +12,7 @@ mod connect;
 mod firing;
 mod gate;
 mod pool;
+mod probe;
 mod retry_after;
 mod shelf;
 
@@ -29,6 +30,7 @@ use self::auth::{Keyring, Pass};
 use self::connect::Connector;
 use self::firing::Firing;
 use self::pool::Pool;
+pub use self::probe::{Probed, probe};
 use crate::clock::{Clock, UnixMillis};
 use crate::invocation::{Break, Code, Reply};
 use crate::request::{CallMode, Request};

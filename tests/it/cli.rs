@@ -250,6 +250,30 @@ fn check_lists_every_finding_and_no_secret() {
 }
 
 #[test]
+fn check_connects_to_each_host_if_asked() {
+    let place = Place::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = listener.local_addr().unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let configure = |address| {
+        place.configure(&format!(
+            "[database]\nurl = \"sqlite:queue.db\"\n[triggers.t]\nurl = \"http://{here}/t?code=s3cr3t\"\n\
+             [triggers.u]\nurl = \"http://{address}/u\"\n"
+        ));
+    };
+    configure(here);
+    let said = place.said(&["check", "--probe"]);
+    assert!(said.contains(&format!("http://{here} can be reached by TCP (triggers: t, u)\n")), "{said}");
+    configure(gone);
+    assert_eq!(code(&place.triggerd(&["check"])), 0, "it was not asked");
+    let probed = place.triggerd(&["check", "--probe"]);
+    let said = String::from_utf8_lossy(&probed.stdout);
+    assert_eq!(code(&probed), 69, "{said}");
+    assert!(said.contains(&format!("problem: http://{gone} cannot be reached (triggers: u): ")), "{said}");
+    assert!(!said.contains("s3cr3t"), "{said}");
+}
+
+#[test]
 fn completions_are_for_every_shell_and_need_no_configuration() {
     let place = Place::new();
     std::fs::remove_file(place.path("triggerd.toml")).unwrap();
