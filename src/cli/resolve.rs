@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use triggerd::clock::{Clock, SystemClock};
 use triggerd::config;
-use triggerd::queue::console::{Console, Retry, Settlement};
+use triggerd::queue::console::{Console, Resolution, Settlement};
 use url::Url;
 
 use super::failure::{Failure, USAGE};
@@ -37,8 +37,13 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Resolve) -> Result<()
     };
     let config = config::load(file)?;
     let mut console = Console::open(&config.database.path).await?;
-    let retry = Retry { now: SystemClock.now(), triggers: &config.triggers, may_run_twice: true };
-    let verdict = console.resolve(verb.id, &settlement, verb.note.as_deref(), &retry).await?;
+    let resolution = Resolution {
+        settlement: &settlement,
+        note: verb.note.as_deref(),
+        now: SystemClock.now(),
+        triggers: &config.triggers,
+    };
+    let verdict = console.resolve(verb.id, &resolution).await?;
     let reported = verdict::report(std::slice::from_ref(&verdict), verb.json, |id, now| match verb.to {
         As::Succeeded | As::Failed => {
             format!("{id} {}", print::cell("state", now.get("state")))

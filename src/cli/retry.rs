@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use triggerd::clock::{Clock, SystemClock, UnixMillis};
 use triggerd::config;
-use triggerd::queue::console::{Console, Retry, Selection};
+use triggerd::queue::console::{Console, Selection};
 
 use super::failure::Failure;
 use super::{print, submit, verdict};
@@ -24,8 +24,7 @@ pub(crate) async fn run(file: Option<&Path>, verb: super::Retry) -> Result<(), F
     } else {
         verb.ids
     };
-    let retry = Retry { now, triggers: &config.triggers, may_run_twice: verb.may_run_twice };
-    let verdicts = console.retry(&ids, &retry).await?;
+    let verdicts = console.retry(&ids, now, verb.may_run_twice).await?;
     let reported = verdict::report(&verdicts, verb.json, |id, now| {
         format!("{id} pending: round {}", print::cell("round", now.get("round")))
     });

@@ -1,5 +1,6 @@
 //! Settling an uncertain request, by what an operator has found out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
@@ -7,7 +8,8 @@ use url::Url;
 
 use super::retry::{may_be_fired, start_over};
 use super::standing::{Refusal, Standing, Verdict};
-use super::{Cell, Console, Error, Record, Retry, records};
+use super::{Cell, Console, Error, Record, records};
+use crate::clock::UnixMillis;
 use crate::invocation::Memory;
 use crate::queue::row::memory_text;
 use crate::request::CallMode;
@@ -26,20 +28,27 @@ pub enum Settlement {
     Follow(Option<Url>),
 }
 
+/// What an operator says of an uncertain request.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolution<'a> {
+    /// What is done.
+    pub settlement: &'a Settlement,
+    /// One line for `error_message`.
+    pub note: Option<&'a str>,
+    /// The wall clock.
+    pub now: UnixMillis,
+    /// The configured triggers, which say what may be asked, and for how long.
+    pub triggers: &'a BTreeMap<String, Arc<Trigger>>,
+}
+
 impl Console {
-    /// Settles request `id`, if it is uncertain. `note`: one line for `error_message`.
+    /// Settles request `id`, if it is uncertain.
     ///
     /// # Errors
     ///
     /// If the database cannot be written.
-    pub async fn resolve(
-        &mut self,
-        id: i64,
-        settlement: &Settlement,
-        note: Option<&str>,
-        retry: &Retry<'_>,
-    ) -> Result<Verdict, Error> {
-        let resolved = self.write(async |connection| resolve(connection, id, settlement, note, retry).await);
+    pub async fn resolve(&mut self, id: i64, resolution: &Resolution<'_>) -> Result<Verdict, Error> {
+        let resolved = self.write(async |connection| resolve(connection, id, resolution).await);
         Ok(Verdict { id, done: resolved.await? })
     }
 }
@@ -47,10 +56,9 @@ impl Console {
 async fn resolve(
     connection: &mut SqliteConnection,
     id: i64,
-    settlement: &Settlement,
-    note: Option<&str>,
-    retry: &Retry<'_>,
+    resolution: &Resolution<'_>,
 ) -> Result<Result<Record, Refusal>, sqlx::Error> {
+    let Resolution { settlement, note, now, .. } = *resolution;
     let standing = match Standing::read(connection, id).await? {
         Ok(standing) => standing,
         Err(refusal) => return Ok(Err(refusal)),
@@ -64,19 +72,19 @@ async fn resolve(
     };
     let settled = match settlement {
         Settlement::Succeeded => {
-            end(connection, &standing, "succeeded", Cell::Null, by("succeeded"), retry).await?
+            end(connection, &standing, "succeeded", Cell::Null, by("succeeded"), now).await?
         }
         Settlement::Failed => {
             let before =
                 standing.text("error_message").map(|was| format!("; before: {was}")).unwrap_or_default();
             let code = standing.get("error_code").clone();
-            end(connection, &standing, "failed", code, by("failed") + &before, retry).await?
+            end(connection, &standing, "failed", code, by("failed") + &before, now).await?
         }
         Settlement::Retry => match may_be_fired(&standing) {
-            Ok(()) => start_over(connection, &standing, retry, 0, note.map(|_| by("retry"))).await?,
+            Ok(()) => start_over(connection, &standing, now, 0, note.map(|_| by("retry"))).await?,
             Err(refusal) => Err(refusal),
         },
-        Settlement::Follow(given) => match follow_up(&standing, given.as_ref(), retry) {
+        Settlement::Follow(given) => match follow_up(&standing, given.as_ref(), resolution) {
             Ok(next) => follow(connection, &standing, &next, note.map(|_| by("follow"))).await?,
             Err(refusal) => Err(refusal),
         },
@@ -115,9 +123,9 @@ async fn end(
     state: &str,
     code: Cell,
     message: String,
-    retry: &Retry<'_>,
+    now: UnixMillis,
 ) -> Result<Result<(), Refusal>, sqlx::Error> {
-    let values = [Cell::Text(state.to_owned()), code, Cell::Text(message), Cell::Int(retry.now.0)];
+    let values = [Cell::Text(state.to_owned()), code, Cell::Text(message), Cell::Int(now.0)];
     standing.update(connection, include_str!("../sqlite/console_resolve.sql"), &values).await
 }
 
@@ -131,10 +139,14 @@ struct FollowUp {
 }
 
 /// Whether it can be followed, and how.
-fn follow_up(standing: &Standing, given: Option<&Url>, retry: &Retry<'_>) -> Result<FollowUp, Refusal> {
-    let id = standing.id();
+fn follow_up(
+    standing: &Standing,
+    given: Option<&Url>,
+    resolution: &Resolution<'_>,
+) -> Result<FollowUp, Refusal> {
+    let (id, now) = (standing.id(), resolution.now);
     let name = standing.text("trigger_name").unwrap_or("(no name)");
-    let Some(trigger) = retry.triggers.get(name).map(Arc::as_ref) else {
+    let Some(trigger) = resolution.triggers.get(name).map(Arc::as_ref) else {
         return Err(standing.refuse(format!(
             "its trigger {name} is not in the configuration, which says what may be asked: add [triggers.{name}], then \
              reload the daemon"
@@ -154,11 +166,11 @@ fn follow_up(standing: &Standing, given: Option<&Url>, retry: &Retry<'_>) -> Res
         )));
     }
     let mode = followed_mode(standing, trigger);
-    let deadline = match standing.own_deadline(Some(trigger), retry.now) {
-        Cell::Null => Some(retry.now.plus(trigger.deadline(mode)).0),
+    let deadline = match standing.own_deadline(now) {
+        Cell::Null => Some(now.plus(trigger.deadline(mode)).0),
         _ => None,
     };
-    Ok(FollowUp { status_uri, mode, now: retry.now.0, deadline })
+    Ok(FollowUp { status_uri, mode, now: now.0, deadline })
 }
 
 /// By whose rules the answers are read. Fire and forget has none.

@@ -1,14 +1,10 @@
 //! A new round for a request that has ended without success.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use sqlx::SqliteConnection;
 
 use super::standing::{BATCH, Refusal, Standing, Verdict};
 use super::{Cell, Console, Error, Record, records};
 use crate::clock::UnixMillis;
-use crate::trigger::Trigger;
 
 /// What to retry, where no ids are given.
 #[derive(Clone, Debug, Default)]
@@ -19,17 +15,6 @@ pub struct Selection {
     pub trigger_name: Option<String>,
     /// Ended at or after this.
     pub since: Option<UnixMillis>,
-}
-
-/// What a retry must know besides the request.
-#[derive(Clone, Copy, Debug)]
-pub struct Retry<'a> {
-    /// The wall clock.
-    pub now: UnixMillis,
-    /// The configured triggers, for the deadlines that they count.
-    pub triggers: &'a BTreeMap<String, Arc<Trigger>>,
-    /// The operator knows that a remote job may run twice.
-    pub may_run_twice: bool,
 }
 
 impl Console {
@@ -46,18 +31,24 @@ impl Console {
         Ok(found.iter().filter_map(|record| record.int("id")).collect())
     }
 
-    /// Opens a new round for each of `ids`. Each is judged alone.
+    /// Opens a new round for each of `ids`, which begins `now`. Each is judged alone. `may_run_twice`: the operator knows that
+    /// a remote job may.
     ///
     /// # Errors
     ///
     /// If the database cannot be written.
-    pub async fn retry(&mut self, ids: &[i64], retry: &Retry<'_>) -> Result<Vec<Verdict>, Error> {
+    pub async fn retry(
+        &mut self,
+        ids: &[i64],
+        now: UnixMillis,
+        may_run_twice: bool,
+    ) -> Result<Vec<Verdict>, Error> {
         let mut verdicts = Vec::with_capacity(ids.len());
         for batch in ids.chunks(BATCH) {
             let judged = self.write(async |connection| {
                 let mut judged = Vec::with_capacity(batch.len());
                 for &id in batch {
-                    judged.push(Verdict { id, done: again(connection, id, retry).await? });
+                    judged.push(Verdict { id, done: again(connection, id, now, may_run_twice).await? });
                 }
                 Ok(judged)
             });
@@ -70,13 +61,14 @@ impl Console {
 async fn again(
     connection: &mut SqliteConnection,
     id: i64,
-    retry: &Retry<'_>,
+    now: UnixMillis,
+    may_run_twice: bool,
 ) -> Result<Result<Record, Refusal>, sqlx::Error> {
     let standing = match Standing::read(connection, id).await? {
         Ok(standing) => standing,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if let Err(refusal) = may_be_retried(&standing, retry.may_run_twice) {
+    if let Err(refusal) = may_be_retried(&standing, may_run_twice) {
         return Ok(Err(refusal));
     }
     let twins = records(connection, include_str!("../sqlite/console_twin.sql"), &[Cell::Int(id)]).await?;
@@ -87,7 +79,7 @@ async fn again(
         );
         return Ok(Err(standing.refuse(why)));
     }
-    if let Err(refusal) = start_over(connection, &standing, retry, 1, None).await? {
+    if let Err(refusal) = start_over(connection, &standing, now, 1, None).await? {
         return Ok(Err(refusal));
     }
     let round = match standing.get("round") {
@@ -101,16 +93,15 @@ async fn again(
 pub(super) async fn start_over(
     connection: &mut SqliteConnection,
     standing: &Standing,
-    retry: &Retry<'_>,
+    now: UnixMillis,
     rounds: i64,
     note: Option<String>,
 ) -> Result<Result<(), Refusal>, sqlx::Error> {
-    let trigger = standing.text("trigger_name").and_then(|name| retry.triggers.get(name)).map(Arc::as_ref);
     let values = [
         Cell::Int(rounds),
         note.map_or(Cell::Null, Cell::Text),
-        standing.limit("expires_at", retry.now),
-        standing.own_deadline(trigger, retry.now),
+        standing.limit("expires_at", now),
+        standing.own_deadline(now),
     ];
     let updated = standing.update(connection, include_str!("../sqlite/console_again.sql"), &values).await?;
     if updated.is_ok() {

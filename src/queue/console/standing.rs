@@ -6,7 +6,6 @@ use super::{CONSTRAINT, Cell, Console, Error, Record, judge, records, refusal, r
 use crate::clock::UnixMillis;
 use crate::invocation::Memory;
 use crate::request::CallMode;
-use crate::trigger::Trigger;
 
 /// What was asked of one request: what came of it, or why nothing did.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,23 +131,14 @@ impl Standing {
         }
     }
 
-    /// The producer's own deadline, if it still holds. One that was counted from the first firing belongs to what is over.
-    pub(super) fn own_deadline(&self, trigger: Option<&Trigger>, now: UnixMillis) -> Cell {
-        if self.is_deadline_counted(trigger) { Cell::Null } else { self.limit("deadline_at", now) }
-    }
-
-    /// The memory says so; a daemon that died before it wrote one left a deadline that is the trigger's to the millisecond.
-    fn is_deadline_counted(&self, trigger: Option<&Trigger>) -> bool {
+    /// The producer's own deadline, if it still holds. One that was counted from the first firing belongs to what is over;
+    /// the memory of the round says so.
+    pub(super) fn own_deadline(&self, now: UnixMillis) -> Cell {
         let memory = self.text("progress").and_then(|text| serde_json::from_str::<Memory>(text).ok());
         if memory.is_some_and(|memory| memory.counted_deadline) {
-            return true;
+            Cell::Null
+        } else {
+            self.limit("deadline_at", now)
         }
-        let (Some(trigger), Some(started), Some(deadline)) =
-            (trigger, self.0.int("started_at"), self.0.int("deadline_at"))
-        else {
-            return false;
-        };
-        let mode = self.mode("call_mode").unwrap_or(trigger.call_mode);
-        UnixMillis(started).plus(trigger.deadline(mode)) == UnixMillis(deadline)
     }
 }
