@@ -241,6 +241,19 @@ mod tests {
         assert_eq!(losses.told, 2);
     }
 
+    #[test]
+    fn a_folder_that_is_removed_is_noticed_and_so_is_its_return() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = folder.path().join("logs");
+        let (inner, _worker) = NonBlockingBuilder::default().finish(io::sink());
+        let mut losses = Losses::new(Arc::default(), inner.error_counter(), Some(logs.clone()));
+        for is_there in [true, false, true] {
+            if is_there { std::fs::create_dir(&logs) } else { std::fs::remove_dir(&logs) }.unwrap();
+            losses.report();
+            assert_eq!(losses.is_gone, !is_there);
+        }
+    }
+
     /// What takes a line and never comes back.
     struct Stuck(std::sync::mpsc::Receiver<()>);
 

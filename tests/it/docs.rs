@@ -11,6 +11,7 @@ const README: &str = include_str!("../../README.md");
 const REFERENCE: &str = include_str!("../../docs/reference.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 const COMMAND_LINE: &str = include_str!("../../docs/command-line.md");
+const OPERATING: &str = include_str!("../../docs/operating.md");
 const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_init.sql"),
@@ -128,6 +129,31 @@ fn every_default_is_in_the_documentation_as_it_is() {
 }
 
 #[test]
+fn every_field_of_the_log_is_in_the_documentation() {
+    let mut fields = BTreeSet::new();
+    let sources = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).into_iter();
+    for path in sources.filter(|path| path.extension().is_some_and(|e| e == "rs")) {
+        let text = std::fs::read_to_string(path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            for macro_call in code.split(&format!("tracing::{level}!(")).skip(1) {
+                // Up to the message.
+                let before = macro_call.split('"').next().unwrap();
+                for argument in before.split(',').filter(|argument| !argument.trim().is_empty()) {
+                    let name = argument.split('=').next().unwrap().trim().trim_start_matches(['%', '?']);
+                    fields.insert(name.to_owned());
+                }
+            }
+        }
+    }
+    fields.retain(|name| !name.starts_with("target:"));
+    assert!(fields.len() > 20 && fields.contains("request.id"), "they were not found: {fields:?}");
+    for field in fields {
+        assert_mentions(OPERATING, "docs/operating.md", &field);
+    }
+}
+
+#[test]
 fn every_verb_and_every_flag_is_in_the_documentation_of_the_command_line() {
     let help = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_triggerd")).args(arguments).output().unwrap();
@@ -196,6 +222,7 @@ fn each_link_leads_somewhere() {
         ("docs/reference.md", REFERENCE),
         ("docs/configuration.md", CONFIGURATION),
         ("docs/command-line.md", COMMAND_LINE),
+        ("docs/operating.md", OPERATING),
     ];
     for (name, text) in documents {
         for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {

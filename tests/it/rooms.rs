@@ -45,7 +45,7 @@ const CRATES: [(&str, &[&str]); 16] = [
     ("percent_encoding", &["emulator"]),
     ("sd_notify", &["service"]),
     ("tracing_appender", &["logging"]),
-    ("tracing_subscriber", &["logging"]),
+    ("tracing_subscriber", &["logging", "config"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("tokio", &["queue", "client", "dispatch", "clock", "shutdown", "daemon", "emulator", "cli", "main"]),
