@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 program=$(realpath "${1:-target/debug/triggerd}")
 [[ -x $program ]] || { echo "$program is not there: cargo build" >&2; exit 1; }
-for tool in systemd-analyze systemd-sysusers systemd-tmpfiles; do
-  command -v "$tool" >/dev/null || { echo "$tool is missing: install systemd" >&2; exit 1; }
+for tool in systemd-analyze systemd-sysusers systemd-tmpfiles sqlite3 setpriv; do
+  command -v "$tool" >/dev/null || { echo "$tool is missing: install systemd, sqlite3, util-linux" >&2; exit 1; }
 done
 fail() {
   echo "FAILED: $*" >&2
@@ -65,7 +65,21 @@ TOML
   for file in made.db made.db.lock; do
     [[ $(stat -c '%a %u %g' "$root/var/lib/triggerd/$file") == "660 $uid $gid" ]] || fail "$file of a migration by root"
   done
-  echo 'sysusers, tmpfiles and a migration by root: as they should be'
+
+  # A producer, which is another user of the group, inserts; then the daemon's user finds everything its own.
+  chmod 0755 "$work" && chmod 0644 "$work/triggerd.toml" && install -m 0755 "$program" "$work/triggerd"
+  as() { setpriv --reuid="$1" --regid="$gid" --clear-groups --inh-caps=-all "${@:2}"; }
+  producer=$((uid - 1))
+  as "$producer" sqlite3 "$root/var/lib/triggerd/made.db" "
+    INSERT INTO triggers (name, call_mode, method, origin, repeatable, max_arguments, active)
+    VALUES ('t', 'AsyncRequestReply', 'POST', 'http://127.0.0.1', 0, 65536, 1);
+    INSERT INTO requests (trigger_name) VALUES ('t')" || fail 'a producer of the group cannot insert'
+  (umask 022 && as "$uid" "$work/triggerd" --config "$work/triggerd.toml" migrate) || fail 'the daemon cannot write its database'
+  if setpriv --reuid=64999 --regid=64999 --clear-groups --inh-caps=-all \
+    sqlite3 "$root/var/lib/triggerd/made.db" 'SELECT 1 FROM requests' 2>/dev/null; then
+    fail 'a stranger can read the database'
+  fi
+  echo 'sysusers, tmpfiles, a migration by root, a producer of the group: as they should be'
 else
   echo 'not root: owners are not tested'
   systemd-sysusers --dry-run "$root/usr/lib/sysusers.d/triggerd.conf"
