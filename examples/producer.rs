@@ -1,5 +1,7 @@
 //! A producer in Rust: inserts a request, and waits for its end. `cargo run --example producer -- queue.db`
 
+#![expect(clippy::print_stdout, reason = "it is what this program is for")]
+
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -33,7 +35,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         if row.get("is_final") {
             let (output, code): (Option<String>, Option<String>) = (row.get("output"), row.get("error_code"));
             let said = output.or(code).unwrap_or_default();
-            #[expect(clippy::print_stdout, reason = "it is what this program is for")]
             println!("{request} {} {said}", row.get::<String, _>("state"));
             return Ok(());
         }
