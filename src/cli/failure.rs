@@ -61,13 +61,30 @@ impl From<console::Error> for Failure {
 
 impl From<queue::Error> for Failure {
     fn from(error: queue::Error) -> Self {
-        Self::new(error.exit_code(), chain(&error))
+        Self::new(error.exit_code(), format!("{}{}", chain(&error), remedy(&error)))
     }
 }
 
 impl From<daemon::Error> for Failure {
     fn from(error: daemon::Error) -> Self {
-        Self::new(error.exit_code(), chain(&error))
+        match error {
+            daemon::Error::Queue(error) => error.into(),
+            error => Self::new(error.exit_code(), chain(&error)),
+        }
+    }
+}
+
+/// What to do about it, if it does not say so itself.
+const fn remedy(error: &queue::Error) -> &'static str {
+    match error {
+        queue::Error::Locked(_) => ": stop that one first, or use another database.url",
+        queue::Error::Corrupt(_) => {
+            ": see whether database.url names the right file; `triggerd check` looks for damage"
+        }
+        queue::Error::Unavailable { .. } => {
+            ": see database.url, the room on its disk, and who owns the file and its folder"
+        }
+        queue::Error::Newer { .. } | queue::Error::Ended => "",
     }
 }
 

@@ -352,6 +352,7 @@ fn migrate_leaves_a_database_that_a_daemon_holds_alone() {
     lock.lock().unwrap();
     let output = place.triggerd(&["migrate"]);
     assert_eq!(code(&output), 75, "{output:?}");
+    assert!(errors(&output).ends_with(": stop that one first, or use another database.url\n"), "{output:?}");
     assert_eq!(place.said(&["submit", "t"]), "1\n", "producers do not mind it");
 }
 

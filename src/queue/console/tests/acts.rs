@@ -265,6 +265,26 @@ async fn a_row_that_the_schema_refuses_is_refused_alone() {
 }
 
 #[tokio::test]
+async fn a_retry_of_many_is_stored_to_the_last_one() {
+    let place = Place::migrated().await;
+    place
+        .run(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 450)
+             INSERT INTO requests (trigger_name) SELECT 't' FROM n;
+             UPDATE requests SET state = 'failed', attempt = 1, finished_at = created_at",
+        )
+        .await;
+    let ids = place.open().await.retryable(&Selection::default()).await.unwrap();
+    assert_eq!(ids.len(), 450);
+    let told = retry(&place, &ids, false).await;
+    assert!(told.len() == 450 && told.iter().all(|told| told == "pending"));
+    assert_eq!(
+        place.number("SELECT count(*) FROM requests WHERE state = 'pending' AND round = 2").await,
+        450
+    );
+}
+
+#[tokio::test]
 async fn a_selection_has_what_may_be_retried_and_nothing_else() {
     let place = one_of_each().await;
     place.run("INSERT INTO triggers (name) VALUES ('u')").await;
