@@ -223,6 +223,7 @@ fn each_link_leads_somewhere() {
         ("docs/configuration.md", CONFIGURATION),
         ("docs/command-line.md", COMMAND_LINE),
         ("docs/operating.md", OPERATING),
+        ("docs/emulator.md", include_str!("../../docs/emulator.md")),
     ];
     for (name, text) in documents {
         for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {

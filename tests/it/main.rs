@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod demo;
 mod docs;
+mod emulate;
 mod fire_and_forget;
 mod logs;
 mod long_polling;

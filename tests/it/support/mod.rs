@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod daemon;
+pub(crate) mod emulator;
 pub(crate) mod engine;
 pub(crate) mod far_end;
 pub(crate) mod table;
