@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The daemon as producers meet it: the real program, a far end of its own on 127.0.0.1, rows inserted by the
+"""The daemon as producers meet it: the real program, its emulator as the far end, rows inserted by the
 distribution's sqlite3 program and by Python's sqlite3 module, results read with the sqlite3 program.
 
 The daemon looks at its table by itself once a minute only, so a row that is fired within seconds was noticed when it was
@@ -12,8 +12,6 @@ Needs cargo (unless TRIGGERD is set), the sqlite3 program, and Python's standard
 `N passed, N failed`; whatever was started is stopped, also after a failure.
 """
 
-import http.server
-import itertools
 import json
 import os
 import re
@@ -24,8 +22,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+import urllib.request
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 # Far below the minute between two looks of the daemon, far above what a busy machine needs.
@@ -64,70 +62,29 @@ def text_of(path):
     return file.read()
 
 
-class FarEnd(http.server.ThreadingHTTPServer):
-  """Starts a remote job for each POST, in the mode that `$callMode` asks for. A job is over at its third question."""
+class FarEnd:
+  """`triggerd emulate`, with jobs that take a moment."""
 
-  daemon_threads = True
+  def __init__(self, folder):
+    with open(os.path.join(folder, "emulator.toml"), "w", encoding="utf-8") as file:
+      file.write('listen = "127.0.0.1:0"\n[defaults]\nduration = "120ms"\nhold = "50ms"\n')
+    log = os.path.join(folder, "emulator.log")
+    start([TRIGGERD, "emulate", "--file", "emulator.toml", "--json"], folder, log)
+    end = time.monotonic() + SOON
+    while not text_of(log).endswith("}\n"):
+      if time.monotonic() > end:
+        raise RuntimeError(f"the emulator does not start: {text_of(log)}")
+      time.sleep(0.02)
+    self.url = json.loads(text_of(log))["url"]
+    self.trigger = json.loads(text_of(log))["triggers"][0]["url"]
 
-  def __init__(self):
-    super().__init__(("127.0.0.1", 0), FarEndHandler)
-    self.lock = threading.Lock()
-    self.numbers = itertools.count(1)
-    self.fired = []  # (arguments, headers), in order
-    self.asked = {}
-    self.origin = f"http://127.0.0.1:{self.server_port}"
-    threading.Thread(target=self.serve_forever, daemon=True).start()
+  def ledger(self, part=""):
+    with urllib.request.urlopen(self.url + "/ledger" + part, timeout=SOON) as answer:
+      return json.load(answer)
 
   def firings(self, name):
-    with self.lock:
-      return [headers for arguments, headers in self.fired if arguments.get("name") == name]
-
-
-class FarEndHandler(http.server.BaseHTTPRequestHandler):
-  protocol_version = "HTTP/1.1"
-
-  def answer(self, status, location=None, body=b""):
-    self.send_response(status)
-    if location:
-      self.send_header("Location", location)
-    self.send_header("Content-Type", "application/json")
-    self.send_header("Content-Length", str(len(body)))
-    self.end_headers()
-    self.wfile.write(body)
-
-  def do_POST(self):
-    arguments = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-    with self.server.lock:
-      job = next(self.server.numbers)
-      self.server.fired.append((arguments, {name.lower(): value for name, value in self.headers.items()}))
-      self.server.asked[job] = [0, arguments]
-    mode = arguments.get("$callMode")
-    if mode == "FireAndForget":
-      self.answer(200)
-    elif mode == "LongPolling":
-      self.answer(303, f"/leg/{job}")
-    else:
-      self.answer(202, f"{self.server.origin}/status/{job}")  # some say it whole, some relative
-
-  def do_GET(self):
-    _, what, job = self.path.split("/")
-    with self.server.lock:
-      state = self.server.asked[int(job)]
-      if what != "output":
-        state[0] += 1
-      over, arguments = state[0] >= 3, state[1]
-    output = json.dumps({"hello": arguments.get("name")}).encode()
-    if arguments.get("name") == "endless" and what == "status":
-      self.answer(200)
-    elif what == "status":
-      self.answer(303, f"/output/{job}") if over else self.answer(200)
-    elif what == "leg" and not over:
-      self.answer(303, f"/leg/{job}")
-    else:
-      self.answer(200, body=output)
-
-  def log_message(self, *_):
-    pass
+    """The calls that started a job with this argument."""
+    return [call for call in self.ledger()["calls"] if call["leg"] == "start" and call["arguments"].get("name") == name]
 
 
 class Place:
@@ -141,7 +98,7 @@ class Place:
       file.write(
         '[database]\nurl = "sqlite:queue.db"\n'
         '[dispatch]\nfallback_poll = "1m"\n'
-        f'[triggers.hello]\nurl = "{far_end.origin}/hello"\npoll = {{ initial = "50ms", max = "200ms" }}\n')
+        f'[triggers.hello]\nurl = "{far_end.trigger}"\npoll = {{ initial = "50ms", max = "200ms" }}\n')
     self.triggerd("migrate")
     self.daemon = start([TRIGGERD, "run"], folder, self.log)
 
@@ -179,18 +136,20 @@ def producers(place, far_end):
   found = place.wait_for("SELECT ready_at IS NOT NULL FROM daemon", "1")
   check("the daemon is ready", found == "1", found)
   hello = "INSERT INTO requests (trigger_name, arguments{}) VALUES ('hello', json_object('name', '{}'){})"
+  # A job that never ends.
+  endless = "INSERT INTO requests (trigger_name, arguments, unique_key) VALUES ('hello', '{\"name\":\"endless\",\"emulate\":{\"end\":\"suspended\"}}', 'only-one')"
 
   # One at a time, each after the last has ended: the daemon is at rest when it comes.
   for n in range(3):
     ident = place.sqlite3(hello.format("", f"shell-{n}", "") + " RETURNING id")
-    place.ended(f"a row of the sqlite3 program is fired when it comes ({n})", ident, "succeeded", f'{{"hello": "shell-{n}"}}')
+    place.ended(f"a row of the sqlite3 program is fired when it comes ({n})", ident, "succeeded", f'{{"name":"shell-{n}"}}')
 
   connection = sqlite3.connect(place.database, timeout=5)
   for n in range(3):
     with connection:
       ident = connection.execute(
         "INSERT INTO requests (trigger_name, arguments) VALUES (?, ?)", ("hello", json.dumps({"name": f"python-{n}"}))).lastrowid
-    place.ended(f"a row of Python is fired when it comes ({n})", ident, "succeeded", f'{{"hello": "python-{n}"}}')
+    place.ended(f"a row of Python is fired when it comes ({n})", ident, "succeeded", f'{{"name":"python-{n}"}}')
 
   with connection:
     first = connection.execute(hello.format("", "one of three", "")).lastrowid
@@ -198,9 +157,9 @@ def producers(place, far_end):
     time.sleep(0.5)
     check("nothing is fired before the producer's COMMIT", far_end.firings("one of three") == [])
   for ident in (first, first + 1, first + 2):
-    place.ended("all rows of one transaction are fired", ident, "succeeded", '{"hello": "one of three"}')
-  headers = far_end.firings("one of three")
-  check("each has an Idempotency-Key of its own", len({h["idempotency-key"] for h in headers}) == 3, headers)
+    place.ended("all rows of one transaction are fired", ident, "succeeded", '{"name":"one of three"}')
+  calls = far_end.firings("one of three")
+  check("each has an Idempotency-Key of its own", len({call["idempotency_key"] for call in calls}) == 3, calls)
 
   with connection:
     connection.execute(hello.format("", "taken back", ""))
@@ -208,15 +167,15 @@ def producers(place, far_end):
 
   # Each call mode, chosen by the row.
   for mode, state, output in (
-    ("LongPolling", "succeeded", '{"hello": "LongPolling"}'), ("FireAndForget", "dispatched", None)):
+    ("LongPolling", "succeeded", '{"name":"LongPolling"}'), ("FireAndForget", "dispatched", None)):
     ident = place.sqlite3(hello.format(", call_mode", mode, f", '{mode}'") + " RETURNING id")
     place.ended(f"a request in the mode {mode}", ident, state, output)
 
   # Twice the same key: one firing.
-  ident = place.sqlite3(hello.format(", unique_key", "endless", ", 'only-one'") + " RETURNING id")
+  ident = place.sqlite3(endless + " RETURNING id")
   found = place.wait_for(f"SELECT state FROM requests WHERE id = {ident}", "polling")
   check("a remote job that goes on is polled", found == "polling", found)
-  again = place.sqlite3(hello.format(", unique_key", "endless", ", 'only-one'") + " ON CONFLICT DO NOTHING RETURNING id")
+  again = place.sqlite3(endless + " ON CONFLICT DO NOTHING RETURNING id")
   check("a second request with its key is not inserted", again == "", again)
   with connection:
     connection.execute("UPDATE requests SET cancel_requested = 1 WHERE id = ?", (ident,))
@@ -226,7 +185,7 @@ def producers(place, far_end):
   # A time to come.
   at = int(time.time() * 1000) + 1500
   ident = place.sqlite3(hello.format(", run_at", "later", f", {at}") + " RETURNING id")
-  place.ended("a request with run_at", ident, "succeeded", '{"hello": "later"}')
+  place.ended("a request with run_at", ident, "succeeded", '{"name":"later"}')
   found = place.sqlite3(f"SELECT started_at >= run_at AND started_at < run_at + 5000 FROM requests WHERE id = {ident}")
   check("it is fired at its time", found == "1", found)
 
@@ -239,13 +198,14 @@ def producers(place, far_end):
   check("a paused trigger is not fired, and request_why says so", found == "pending|1", found)
   with connection:
     connection.execute("UPDATE triggers SET paused = 0, paused_reason = NULL WHERE name = 'hello'")
-  place.ended("it is fired when the pause ends", ident, "succeeded", '{"hello": "paused"}')
+  place.ended("it is fired when the pause ends", ident, "succeeded", '{"name":"paused"}')
   connection.close()
 
   check("what was rolled back was never fired", far_end.firings("taken back") == [])
   found = place.sqlite3("SELECT count(*) FROM request_why")
   check("nothing is left open", found == "0", found)
-  check("nothing was fired twice", len(far_end.fired) == int(place.sqlite3("SELECT count(*) FROM attempts")))
+  firings = far_end.ledger("/firings")
+  check("nothing was fired twice", firings["doubles"] == [] and firings["jobs"] == int(place.sqlite3("SELECT count(*) FROM attempts")), firings)
 
   place.daemon.send_signal(signal.SIGTERM)
   try:
@@ -320,7 +280,7 @@ def main():
     TRIGGERD = os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"), "debug", "triggerd")
   TRIGGERD = os.path.abspath(TRIGGERD)
   print(f"== {TRIGGERD}, sqlite3 {subprocess.check_output(['sqlite3', '--version'], text=True).split()[0]}, Python's {sqlite3.sqlite_version}")
-  for part in (lambda folder: (lambda far_end: producers(Place(folder, far_end), far_end))(FarEnd()), readme):
+  for part in (lambda folder: (lambda far_end: producers(Place(folder, far_end), far_end))(FarEnd(folder)), readme):
     folder = tempfile.mkdtemp(prefix="triggerd-live-")
     before = failed
     try:
