@@ -128,6 +128,8 @@ pub(super) struct Ledger {
     most: usize,
     calls: VecDeque<Entry>,
     total: u64,
+    /// Calls that came before the last reset.
+    calls_before: u64,
     keys: Bounded<(Arc<str>, Arc<str>), Firing>,
     firings: u64,
     without_key: u64,
@@ -142,6 +144,7 @@ impl Ledger {
             most,
             calls: VecDeque::new(),
             total: 0,
+            calls_before: 0,
             keys: Bounded::new(MOST_KEYS),
             firings: 0,
             without_key: 0,
@@ -159,7 +162,7 @@ impl Ledger {
         &self.calls
     }
 
-    /// Takes a call in; its number.
+    /// Takes a call in; its number among all calls, also those before a reset.
     pub(super) fn open(&mut self, mut entry: Entry) -> u64 {
         self.total += 1;
         entry.n = self.total;
@@ -169,12 +172,13 @@ impl Ledger {
             }
             self.calls.push_back(entry);
         }
-        self.total
+        self.calls_before + self.total
     }
 
-    /// The call with this number, if it is still there.
-    pub(super) fn entry(&mut self, n: u64) -> Option<&mut Entry> {
+    /// The call that [`Ledger::open`] gave this number, if it is still there.
+    pub(super) fn entry(&mut self, call: u64) -> Option<&mut Entry> {
         let first = self.calls.front()?.n;
+        let n = call.checked_sub(self.calls_before)?;
         self.calls.get_mut(usize::try_from(n.checked_sub(first)?).ok()?)
     }
 
@@ -241,7 +245,8 @@ impl Ledger {
 
     /// Begins anew. Calls that are still open do not come back.
     pub(super) fn reset(&mut self, jobs: &Jobs) {
-        *self = Self { total: 0, jobs_before: jobs.made, ..Self::new(self.most) };
+        let calls_before = self.calls_before + self.total;
+        *self = Self { calls_before, jobs_before: jobs.made, ..Self::new(self.most) };
     }
 }
 
@@ -325,6 +330,16 @@ mod tests {
         let mut none = Ledger::new(0);
         none.open(entry());
         assert_eq!((none.total(), none.calls().len()), (1, 0));
+    }
+
+    #[test]
+    fn a_call_from_before_a_reset_is_no_other_one_after_it() {
+        let (mut ledger, jobs) = (Ledger::new(9), Jobs::new(9, std::time::Duration::ZERO));
+        let old = ledger.open(entry());
+        ledger.reset(&jobs);
+        let new = ledger.open(entry());
+        assert!(ledger.entry(old).is_none());
+        assert_eq!((ledger.entry(new).map(|entry| entry.n), ledger.total()), (Some(1), 1));
     }
 
     #[test]
