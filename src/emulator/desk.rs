@@ -53,6 +53,15 @@ pub(super) struct Call<'c> {
     pub(super) asked_at: UnixMillis,
 }
 
+/// What a call that starts a job says.
+struct Read {
+    arguments: Arguments,
+    /// The trigger's, as the call turns them.
+    knobs: Arc<Knobs>,
+    /// What it may take to keep that.
+    bytes: usize,
+}
+
 pub(super) type Said = Result<Response<Outgoing>, Severed>;
 
 impl Desk {
@@ -129,11 +138,12 @@ impl Desk {
         let caller: Caller = (Arc::from(cut(name)), line.key.clone());
         self.books().ledger.fired(&caller.0, caller.1.as_ref());
         line.write(|entry| entry.trigger = Some(Arc::clone(&caller.0)));
-        let (arguments, knobs) = match self.arguments(head, knobs, body).await {
+        let read = match self.read(head, knobs, body).await {
             Ok(read) => read,
             Err(refusal) => return self.refuse(&refusal),
         };
-        line.write(|entry| entry.arguments = shown_arguments(&arguments.named));
+        line.write(|entry| entry.arguments = shown_arguments(&read.arguments.named));
+        let knobs = &read.knobs;
         let trouble = if knobs.trouble.is_empty() {
             None
         } else {
@@ -149,11 +159,12 @@ impl Desk {
                 return self.instead(&trouble.what);
             }
         }
-        let Some((id, job, knobs)) = self.make(&caller, &knobs, &arguments) else {
+        let Some((id, job, knobs)) = self.make(&caller, &read) else {
             return self.refuse(&Refusal::no_room());
         };
         line.write(|entry| entry.job = Some(id_text(id)));
-        drop(arguments);
+        // A call may be held for long: only what it needs is kept.
+        drop(read);
         if let Some(trouble) = trouble.as_ref().filter(|trouble| trouble.after) {
             return self.instead(&trouble.what);
         }
@@ -222,13 +233,8 @@ impl Desk {
         self.respond(call, &reply, Some(id), &knobs, trouble.as_ref())
     }
 
-    /// The arguments of a call, and the knobs as it turns them.
-    async fn arguments(
-        &self,
-        head: &Parts,
-        knobs: &Arc<Knobs>,
-        body: Incoming,
-    ) -> Result<(Arguments, Arc<Knobs>), Refusal> {
+    /// Reads a call that starts a job.
+    async fn read(&self, head: &Parts, knobs: &Arc<Knobs>, body: Incoming) -> Result<Read, Refusal> {
         let most = usize::try_from(self.settings.max_body).unwrap_or(usize::MAX);
         let body = tokio::time::timeout(BODY, Limited::new(body, most).collect()).await;
         let body = match body {
@@ -241,24 +247,21 @@ impl Desk {
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_get = head.method == Method::GET;
         let mut arguments = arguments::read(is_get, content_type, head.uri.query(), &body)?;
+        let bytes = body.len() + head.uri.query().map_or(0, str::len);
         let Some(mut emulate) = arguments.named.remove("emulate") else {
-            return Ok((arguments, Arc::clone(knobs)));
+            return Ok(Read { arguments, knobs: Arc::clone(knobs), bytes });
         };
         if let (true, serde_json::Value::String(text)) = (is_get, &emulate) {
             emulate = serde_json::from_str(text)
                 .map_err(|error| Refusal::bad_arguments(format!("emulate is not JSON: {error}")))?;
         }
         let knobs = knobs.turned(&emulate).map_err(|problems| Refusal::bad_arguments(problems.join("; ")))?;
-        Ok((arguments, Arc::new(knobs)))
+        Ok(Read { arguments, knobs: Arc::new(knobs), bytes })
     }
 
     /// A new job, or the one that this caller has already made, where that counts.
-    fn make(
-        &self,
-        caller: &Caller,
-        knobs: &Arc<Knobs>,
-        arguments: &Arguments,
-    ) -> Option<(u128, Job, Arc<Knobs>)> {
+    fn make(&self, caller: &Caller, read: &Read) -> Option<(u128, Job, Arc<Knobs>)> {
+        let Read { arguments, knobs, .. } = read;
         let now = self.clock.now();
         let mut books = self.books();
         let books = &mut *books;
@@ -285,7 +288,7 @@ impl Desk {
             end: end.map(|end| (now.plus(knobs.duration), end)),
         };
         let id = fastrand::u128(..);
-        if !books.jobs.make(id, Arc::clone(&caller.0), Arc::clone(knobs), job.clone(), now) {
+        if !books.jobs.make(id, Arc::clone(&caller.0), Arc::clone(knobs), job.clone(), read.bytes, now) {
             return None;
         }
         books.jobs.get(id)?.calls = 1;

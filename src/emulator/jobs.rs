@@ -25,6 +25,8 @@ pub(super) struct Kept {
     pub(super) troubles: Vec<u32>,
     /// The newest link of each leg.
     serials: [u32; 2],
+    /// What it takes in memory that no other job shares.
+    bytes: usize,
 }
 
 impl Kept {
@@ -61,13 +63,6 @@ impl Kept {
             None => "Running",
         }
     }
-
-    fn bytes(&self) -> usize {
-        match &self.job.end {
-            Some((_, End::Output(output))) => output.len(),
-            _ => 0,
-        }
-    }
 }
 
 /// All of them, by their ids.
@@ -88,33 +83,29 @@ impl Jobs {
         Self { most, forget_after, all: HashMap::new(), ends: BTreeSet::new(), bytes: 0, made: 0 }
     }
 
-    /// Takes a job in; false if there is no room, since none of those that are known has ended.
+    /// Takes a job in, of which `bytes` are its own; false if there is no room, since none of those that are known has
+    /// ended.
     pub(super) fn make(
         &mut self,
         id: u128,
         trigger: Arc<str>,
         knobs: Arc<Knobs>,
         job: Job,
+        bytes: usize,
         now: UnixMillis,
     ) -> bool {
         self.forget(now);
-        let kept = Kept {
-            number: self.made + 1,
-            trigger,
-            knobs,
-            job,
-            calls: 0,
-            troubles: Vec::new(),
-            serials: [0; 2],
-        };
-        while self.all.len() >= self.most || self.bytes + kept.bytes() > MOST_BYTES {
+        while self.all.len() >= self.most || self.bytes + bytes > MOST_BYTES {
             match self.ends.first() {
                 Some(&(end, first)) if end <= now => self.remove(end, first),
                 _ => return false,
             }
         }
+        let number = self.made + 1;
+        let kept =
+            Kept { number, trigger, knobs, job, calls: 0, troubles: Vec::new(), serials: [0; 2], bytes };
         self.made += 1;
-        self.bytes += kept.bytes();
+        self.bytes += bytes;
         if let Some((end, _)) = kept.job.ends(&kept.knobs.manners) {
             self.ends.insert((end, id));
         }
@@ -142,7 +133,7 @@ impl Jobs {
     fn remove(&mut self, end: UnixMillis, id: u128) {
         self.ends.remove(&(end, id));
         if let Some(kept) = self.all.remove(&id) {
-            self.bytes -= kept.bytes();
+            self.bytes -= kept.bytes;
         }
     }
 }
@@ -163,7 +154,7 @@ mod tests {
     }
 
     fn make(jobs: &mut Jobs, id: u128, job: Job, now: u64) -> bool {
-        jobs.make(id, Arc::from("t"), Arc::default(), job, T0.plus(Duration::from_millis(now)))
+        jobs.make(id, Arc::from("t"), Arc::default(), job, 5, T0.plus(Duration::from_millis(now)))
     }
 
     #[test]
@@ -174,7 +165,7 @@ mod tests {
         assert!(jobs.get(1).is_some());
         jobs.forget(T0.plus(Duration::from_millis(150)));
         assert!(jobs.get(1).is_none() && jobs.get(2).is_some());
-        assert_eq!((jobs.bytes, jobs.ends.len(), jobs.made), (0, 0, 2));
+        assert_eq!((jobs.bytes, jobs.ends.len(), jobs.made), (5, 0, 2));
     }
 
     #[test]
@@ -188,13 +179,32 @@ mod tests {
     }
 
     #[test]
+    fn large_jobs_make_room_by_their_size() {
+        let mut jobs = Jobs::new(9, Duration::from_secs(60));
+        let mut make = |id, bytes, now| {
+            jobs.make(
+                id,
+                Arc::from("t"),
+                Arc::default(),
+                job(Some(10)),
+                bytes,
+                T0.plus(Duration::from_millis(now)),
+            )
+        };
+        assert!(make(1, MOST_BYTES - 1, 0) && make(2, 1, 0));
+        assert!(!make(3, 1, 9));
+        assert!(make(3, MOST_BYTES - 1, 10));
+        assert!(jobs.get(1).is_none() && jobs.get(2).is_some() && jobs.get(3).is_some());
+    }
+
+    #[test]
     fn links_are_new_and_the_old_ones_hold_unless_the_knobs_say_otherwise() {
         let mut jobs = Jobs::new(9, Duration::from_secs(60));
         let mut with = |id, fresh_links, single_use_links| {
             let mut knobs = Knobs::default();
             knobs.manners.fresh_links = fresh_links;
             knobs.manners.single_use_links = single_use_links;
-            jobs.make(id, Arc::from("t"), Arc::new(knobs), job(None), T0);
+            jobs.make(id, Arc::from("t"), Arc::new(knobs), job(None), 0, T0);
             let kept = jobs.get(id).unwrap();
             let serials = (kept.issue(Leg::Status), kept.issue(Leg::Status), kept.issue(Leg::Output));
             (serials, kept.honours(Leg::Status, 1), kept.honours(Leg::Status, 2))

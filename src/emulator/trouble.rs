@@ -10,6 +10,11 @@ use super::knobs::retry_after;
 use crate::config::section::{Section, boolean, duration, integer, list, one_of, size, text};
 use crate::serving::manners::RetryAfter;
 
+/// Entries of a list: each has a counter for each caller.
+const MOST: usize = 100;
+/// Twice what clients commonly take.
+const LONGEST_LOCATION: usize = 16 * 1024;
+
 /// One entry of a list `trouble`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
@@ -86,7 +91,10 @@ impl Trouble {
     /// The key `trouble` of a table: a list of tables.
     pub(super) fn list(section: &mut Section<'_>) -> Option<Vec<Self>> {
         let (path, problems) = (section.path("trouble"), section.problems);
-        let values: Vec<Value> = section.take("trouble", |value| list(value).map(<[_]>::to_vec))?;
+        let values: Vec<Value> = section.take("trouble", |value| match list(value)? {
+            list if list.len() > MOST => Err(format!("must have at most {MOST} entries")),
+            list => Ok(list.to_vec()),
+        })?;
         let troubles = values.into_iter().enumerate();
         let read = |(n, value)| Self::read(Section::new(&format!("{path}[{n}]"), value, problems));
         Some(troubles.filter_map(read).collect())
@@ -173,7 +181,9 @@ fn times(value: &Value) -> Result<Option<u32>, String> {
 }
 
 fn location(value: &Value) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(text(value)?).map_err(|_| "must be a URL, in visible ASCII".to_owned())
+    let text = text(value)?;
+    let header = HeaderValue::from_str(text).ok().filter(|_| text.len() <= LONGEST_LOCATION);
+    header.ok_or_else(|| format!("must be a URL in visible ASCII, of at most {LONGEST_LOCATION} bytes"))
 }
 
 #[cfg(test)]
@@ -222,6 +232,16 @@ mod tests {
             })
             .collect();
         assert_eq!(pages, [Page::Html, Page::Empty, Page::Error]);
+    }
+
+    #[test]
+    fn a_list_is_bounded() {
+        let many = |n| list(serde_json::Value::Array(vec![json!({"on": "start", "do": "drop"}); n]));
+        assert_eq!(many(MOST).unwrap().len(), MOST);
+        assert_eq!(
+            many(MOST + 1).unwrap_err(),
+            ["the arguments: emulate.trouble: must have at most 100 entries"]
+        );
     }
 
     #[test]
