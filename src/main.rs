@@ -29,8 +29,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Threads for the daemon only; the other verbs wait for one connection. Half the cores, since SQLite has its own threads:
-/// on two cores a second HTTP thread was measured to make it slower; beyond four there is nothing left to share out.
+/// Threads for the daemon only; the other verbs wait for one connection, and the emulator's jobs do nothing. Half the
+/// cores, since SQLite has its own threads: on two cores a second HTTP thread was measured to make it slower; beyond four
+/// there is nothing left to share out.
 fn runtime(cli: &Cli) -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = match cli.verb {
         Verb::Run => tokio::runtime::Builder::new_multi_thread(),

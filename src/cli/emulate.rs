@@ -53,6 +53,9 @@ pub(crate) async fn run(verb: super::Emulate) -> Result<(), Failure> {
         .map_err(|error| Failure::new(NOT_WELL, format!("cannot listen for signals: {error}")))?;
     let emulator = Emulator::start(settings).await?;
     let ready = Ready::of(&emulator, &told);
+    if !emulator.address().ip().is_loopback() && told.token.is_none() {
+        print::note("whoever reaches this address may start jobs and read the ledger: no token is asked for");
+    }
     print::out(if verb.json { print::json(&ready)? } else { ready.text(&told) })?;
     while signals.next().await != Wish::Stop {}
     tokio::select! {

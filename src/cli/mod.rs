@@ -29,7 +29,7 @@ use triggerd::request::CallMode;
 /// Fires HTTP triggers for rows of a SQLite table, follows the remote jobs to their end, and writes the outcome back.
 ///
 /// Exit codes: 0 done; 1 a request did not end well or was refused; 2 usage; 65 the database is damaged or from a newer
-/// version; 69 the database cannot be used; 75 another daemon holds it; 78 configuration.
+/// version; 69 the database cannot be used, or an address is taken; 75 another daemon holds the database; 78 configuration.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
