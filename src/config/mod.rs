@@ -155,7 +155,11 @@ pub fn find(path: Option<&Path>) -> Result<PathBuf, Error> {
 pub fn load(path: Option<&Path>) -> Result<Config, Error> {
     let path = find(path)?;
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::one(format!("{name}: {error}")))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Error::one(format!(
+            "{name}: cannot be read: {error}: see --config and $TRIGGERD_CONFIG, and who may read the file"
+        ))
+    })?;
     parse(&name, &text, std::env::vars_os())
 }
 

@@ -188,6 +188,8 @@ fn the_configuration_is_found_where_it_is_said_to_be() {
     assert!(triggers(by_flag));
     let missing = place.triggerd(&["--config", "nonexistent.toml", "check"]);
     assert_eq!(code(&missing), 78);
+    let said = String::from_utf8_lossy(&missing.stdout);
+    assert!(said.contains("nonexistent.toml: cannot be read: ") && said.contains("see --config"), "{said}");
 }
 
 #[test]
