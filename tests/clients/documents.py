@@ -114,6 +114,7 @@ class Document:
     self.printed = done.stdout
 
   def shell(self, block):
+    time.sleep(1)  # a person needs longer from one block to the next
     # A line that ends in & runs on, as in a terminal of its own; what comes after it may need it.
     lines = []
     for line in block.splitlines():
@@ -122,7 +123,7 @@ class Document:
           self.run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], block)
           lines = []
         self.start(line[:-2])
-        time.sleep(1)  # as long as a person needs for the next line
+        time.sleep(1)
       else:
         lines.append(line)
     if lines:
@@ -136,6 +137,7 @@ class Document:
       elif language == "sh":
         self.shell(block)
       elif language == "sql":
+        time.sleep(1)
         self.run(["sqlite3", "-batch", "-init", os.devnull, "-cmd", ".timeout 5000", "queue.db", block], block)
       elif language == "text" and self.printed is not None:
         check(f"{self.name}: this is printed:\n{block}", same(block) == same(self.printed), self.printed)

@@ -3,7 +3,7 @@
 distribution's sqlite3 program and by Python's sqlite3 module, results read with the sqlite3 program.
 
 The daemon looks at its table by itself once a minute only, so a row that is fired within seconds was noticed when it was
-committed. The second part does what the README tells a new user to do, line by line.
+committed.
 
   tests/clients/live.py                          builds target/debug/triggerd first
   TRIGGERD=/path/to/triggerd tests/clients/live.py    uses that one
@@ -217,56 +217,6 @@ def producers(place, far_end):
   check("the file is whole", found == "ok", found)
 
 
-def blocks(markdown):
-  """The code blocks of a document: (language, text)."""
-  return re.findall(r"^```(\w+)\n(.*?)^```$", markdown, re.DOTALL | re.MULTILINE)
-
-
-def readme(folder):
-  """The README's first five minutes: its files written, its commands run, its claims about what they print compared."""
-  text = text_of(os.path.join(ROOT, "README.md"))
-  begin, end = "<!-- five minutes: begin -->", "<!-- five minutes: end -->"
-  if not check("the README has its first five minutes", text.count(begin) == 1 and text.count(end) == 1):
-    return
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = str(free.getsockname()[1])
-  text = text[text.index(begin):text.index(end)].replace("8700", port)
-
-  environment = {**os.environ, "PATH": f"{os.path.dirname(TRIGGERD)}:{os.environ['PATH']}", "TZ": "UTC"}
-  environment = {name: value for name, value in environment.items() if not name.startswith("TRIGGERD")}
-  log = os.path.join(folder, "log")
-  expected = []
-  for language, block in blocks(text):
-    named = re.match(r"# ([a-z_]+\.(?:py|toml))\b", block)
-    if named:
-      with open(os.path.join(folder, named[1]), "w", encoding="utf-8") as file:
-        file.write(block)
-    elif language == "sh":
-      # A line that ends in & runs on, as in a terminal of its own.
-      for line in block.splitlines():
-        if line.endswith(" &"):
-          start(["bash", "-c", f"exec {line[:-2]}"], folder, f"{log}-{len(started)}", environment)
-          continue
-      commands = "\n".join(line for line in block.splitlines() if not line.endswith(" &"))
-      done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=60, check=False)
-      check(f"the README's commands work:\n{block}", done.returncode == 0, done.stderr)
-      expected.append(done.stdout)
-      time.sleep(1)  # a person needs longer to the next one
-    elif language == "text":
-      # What the commands before it print. Times, and what takes them, differ.
-      def same(printed):
-        printed = re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( UTC|Z)?", "TIME", printed)
-        return [re.sub(r"\s+", " ", line).strip() for line in printed.splitlines()]
-      check(f"the README's commands print what it says:\n{block}", same(block) == same(expected[-1]), expected[-1])
-  check("the README shows commands and what they print", len(expected) >= 4, len(expected))
-  for process in started:
-    if process.poll() is None:
-      process.send_signal(signal.SIGTERM)
-
-
 def main():
   global TRIGGERD
   missing = [tool for tool in ("sqlite3",) if not shutil.which(tool)]
@@ -280,20 +230,19 @@ def main():
     TRIGGERD = os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"), "debug", "triggerd")
   TRIGGERD = os.path.abspath(TRIGGERD)
   print(f"== {TRIGGERD}, sqlite3 {subprocess.check_output(['sqlite3', '--version'], text=True).split()[0]}, Python's {sqlite3.sqlite_version}")
-  for part in (lambda folder: (lambda far_end: producers(Place(folder, far_end), far_end))(FarEnd(folder)), readme):
-    folder = tempfile.mkdtemp(prefix="triggerd-live-")
-    before = failed
-    try:
-      part(folder)
-    except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-except
-      check("it goes on to the end", False, error)
-    finally:
-      stop_all()
-      if failed > before:
-        for name in sorted(os.listdir(folder)):
-          if "log" in name:
-            print(f"--- {name}\n{text_of(os.path.join(folder, name))[-4000:]}", file=sys.stderr)
-      shutil.rmtree(folder, ignore_errors=True)
+  folder = tempfile.mkdtemp(prefix="triggerd-live-")
+  try:
+    far_end = FarEnd(folder)
+    producers(Place(folder, far_end), far_end)
+  except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-except
+    check("it goes on to the end", False, error)
+  finally:
+    stop_all()
+    if failed:
+      for name in sorted(os.listdir(folder)):
+        if "log" in name:
+          print(f"--- {name}\n{text_of(os.path.join(folder, name))[-4000:]}", file=sys.stderr)
+    shutil.rmtree(folder, ignore_errors=True)
   print(f"{passed} passed, {failed} failed")
   return 1 if failed or not passed else 0
 
