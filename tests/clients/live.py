@@ -14,10 +14,8 @@ Needs cargo (unless TRIGGERD is set), the sqlite3 program, and Python's standard
 
 import json
 import os
-import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
