@@ -6,13 +6,16 @@
 
 Each document is run from its top to its end in a folder of its own. A block of code is, by its language:
 
-  sh      run by bash; a line that ends in & goes on in the background. It must succeed
-  text    what the sh or sql block before it prints. Times, and what takes their place, may differ
-  sql     run by the sqlite3 program on queue.db. It must succeed
-  others  a file, if the first line is a comment with its name (`# producer.py`); else it is only for the eye
+  sh       run by bash; a line that ends in & goes on in the background. It must succeed
+  console  lines after `$ ` are run, and what stands below each must be all that it prints, on both streams
+  text     what the sh or sql block before it prints. Times, and what takes their place, may differ
+  sql      run by the sqlite3 program on queue.db. It must succeed
+  others   a file, if the first line is a comment with its name (`# producer.py`); an emulator.toml is tried, too. Else it is only
+           for the eye
 
-`<!-- run by NAME -->` in the line above a block says that it is run elsewhere: by the file or the test of that name, which must
-be there. The commands find triggerd and node on their PATH, and the repository in $REPOSITORY.
+`<!-- prepare` begins a comment whose lines are run like a block of sh: what a reader is supposed to have. `<!-- run by NAME -->` in
+the line above a block says that it is run elsewhere: by the file or the test of that name, which must be there. The commands find
+triggerd and node on their PATH, and the repository in $REPOSITORY.
 
 Needs cargo (unless TRIGGERD is set), the sqlite3 program, Python, and Node 22.13 or later. The last line is
 `N passed, N failed`; whatever was started is stopped, also after a failure.
@@ -67,9 +70,19 @@ def text_of(path):
     return file.read()
 
 
+BLOCK = re.compile(
+  r"(?:^ *<!-- run by (?P<by>[^ ]+) -->\n)?^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^ *```$|^<!-- prepare\n(?P<before>.*?)^-->$",
+  re.DOTALL | re.MULTILINE)
+
+
 def blocks(markdown):
   """The code blocks of a document: what runs them if it is not this, language, text."""
-  return re.findall(r"(?:^<!-- run by ([^ ]+) -->\n)?^```(\w+)\n(.*?)^```$", markdown, re.DOTALL | re.MULTILINE)
+  for found in BLOCK.finditer(markdown):
+    if found["before"] is not None:
+      yield None, "sh", found["before"]
+    else:
+      text = re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE)
+      yield found["by"], found["language"], text
 
 
 def exists(name):
@@ -106,12 +119,39 @@ class Document:
       started.append(subprocess.Popen(
         ["bash", "-c", f"exec {line}"], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
+  def output(self, command, errors):
+    """The exit code of a command, and what it prints."""
+    process = subprocess.Popen(
+      command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+      start_new_session=True)
+    try:
+      printed = process.communicate(timeout=PATIENCE)[0]
+    except subprocess.TimeoutExpired:
+      os.killpg(process.pid, signal.SIGKILL)  # the shell and what it runs
+      printed = process.communicate()[0]
+    return process.returncode, printed
+
   def run(self, command, block):
-    done = subprocess.run(
-      command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
-      check=False)
-    check(f"{self.name}: this works:\n{block}", done.returncode == 0, done.stdout + done.stderr)
-    self.printed = done.stdout
+    with tempfile.TemporaryFile("w+") as errors:
+      code, self.printed = self.output(command, errors)
+      errors.seek(0)
+      check(f"{self.name}: this works:\n{block}", code == 0, self.printed + errors.read())
+
+  def console(self, block):
+    for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+      _, printed = self.output(["bash", "-uo", "pipefail", "-c", command], subprocess.STDOUT)
+      check(f"{self.name}: {command} prints:\n{expected}", same(expected) == same(printed), printed)
+
+  def emulate(self, name):
+    """An emulator's file is good if one starts with it, and stops."""
+    process = subprocess.Popen(
+      [TRIGGERD, "emulate", "--file", name, "--listen", "127.0.0.1:0", "--json"], cwd=self.folder, stdin=subprocess.DEVNULL,
+      env={**self.environment, "EMULATOR_TOKEN": "x"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started.append(process)
+    listens = process.stdout.readline().startswith("{")
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=PATIENCE)[1]
+    check(f"{self.name}: an emulator starts with {name}", listens and process.returncode == 0, errors)
 
   def shell(self, block):
     time.sleep(1)  # a person needs longer from one block to the next
@@ -139,18 +179,22 @@ class Document:
       elif language == "sql":
         time.sleep(1)
         self.run(["sqlite3", "-batch", "-init", os.devnull, "-cmd", ".timeout 5000", "queue.db", block], block)
+      elif language == "console":
+        self.console(block)
       elif language == "text" and self.printed is not None:
         check(f"{self.name}: this is printed:\n{block}", same(block) == same(self.printed), self.printed)
         self.printed = None
       elif named:
         with open(os.path.join(self.folder, named[1]), "w", encoding="utf-8") as file:
           file.write(block)
+        if named[1] == "emulator.toml":
+          self.emulate(named[1])
 
 
 def documents():
   """All of them that have something to run."""
   names = ["README.md"] + sorted(os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(ROOT, "docs/*.md")))
-  return [name for name in names if any(language in ("sh", "sql") for _, language, _ in blocks(text_of(os.path.join(ROOT, name))))]
+  return [name for name in names if any(language in ("sh", "sql", "console") for _, language, _ in blocks(text_of(os.path.join(ROOT, name))))]
 
 
 def build():
