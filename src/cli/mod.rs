@@ -237,6 +237,9 @@ pub(crate) struct Cancel {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    override_usage = "triggerd retry [OPTIONS] <ID>...\n       triggerd retry [OPTIONS] [--state <STATE>] [--trigger <NAME>] [--since <TIME|DURATION>]"
+)]
 pub(crate) struct Retry {
     /// The requests' numbers; or select them by --state, --trigger and --since
     #[arg(value_name = "ID", required_unless_present_any = ["state", "trigger", "since"], conflicts_with_all = ["state", "trigger", "since"])]

@@ -234,9 +234,6 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 Stage::Queued(_) => {}
             }
             self.flights.remove(&id);
-        } else if row.invocation.phase == Phase::Pending {
-            // Ending it takes it off the count of its trigger, on which a pending row is not.
-            self.board.enter(&row.trigger_name);
         }
         if let Some(newest) = self.waiting.newest(id) {
             catch_up(&mut row, newest.clone());

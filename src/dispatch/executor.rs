@@ -27,6 +27,8 @@ pub(super) struct Flight {
     request: Arc<Request>,
     /// The row as it was before its intent, while it is being fired.
     pub(super) before: Option<Box<Taken>>,
+    /// Whether the row is on its trigger's count of those with the far end; one that ends unfired is not.
+    counted: bool,
     /// The place of a firing, until its end is stored.
     pub(super) place: Option<Seat>,
     pub(super) stage: Stage,
@@ -209,7 +211,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 if flight.row.invocation.phase == Phase::Pending {
                     let (name, row) = (&flight.row.trigger_name, &flight.row.invocation);
                     self.intake.pending_again(name, row, at, self.clock.now());
-                    self.board.leave(name);
+                    if flight.counted {
+                        self.board.leave(name);
+                    }
                 } else {
                     self.waiting.push(id, at);
                     if forbidden {
@@ -236,7 +240,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             if let Some(place) = flight.place {
                 self.lanes.free_place(place);
             }
-            self.board.leave(&flight.row.trigger_name);
+            if flight.counted {
+                self.board.leave(&flight.row.trigger_name);
+            }
         }
     }
 
@@ -270,6 +276,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             row: fired,
             request,
             before: Some(Box::new(row)),
+            counted: true,
             place: Some(place),
             stage: Stage::Queued(Call::Fire),
         };
@@ -312,8 +319,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let request = Arc::new(row.request.clone());
         let stage = Stage::Storing(Action::Await);
         let id = row.invocation.id;
+        let counted = row.invocation.phase != Phase::Pending;
         self.waiting.remove(id);
-        self.flights.insert(id, Flight { trigger, row, request, before: None, place: None, stage });
+        self.flights.insert(id, Flight { trigger, row, request, before: None, counted, place: None, stage });
     }
 }
 

@@ -25,6 +25,9 @@ async fn the_table_is_told_of_slots_and_of_what_is_at_its_limit() {
     rig.pass(2 * SECOND).await;
     assert_eq!((slots(&rig, "t"), held(&rig, "t")), (2, Some(HeldBy::Slot("max_concurrent"))));
     assert_eq!((slots(&rig, "u"), held(&rig, "u")), (0, None));
+    rig.insert_with(4, "t", |row| row.taken.invocation.expires_at = Some(START.plus(4 * SECOND)));
+    rig.pass(2 * SECOND).await;
+    assert_eq!((rig.state(4), slots(&rig, "t")), ("expired", 2), "what ends unfired never had a slot");
     rig.wire.answer(1, answer(403));
     rig.wire.answer(2, accepted(2));
     rig.settle().await;

@@ -126,7 +126,9 @@ impl Console {
     /// If there is no file, or it is not a database of this version.
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
-        if matches!(path.try_exists(), Ok(false)) {
+        // An empty file is what is left of somebody who looked into a database before it was made.
+        if matches!(path.try_exists(), Ok(false)) || std::fs::metadata(path).is_ok_and(|file| file.len() == 0)
+        {
             return Err(Error::Missing(name));
         }
         let options = SqliteConnectOptions::new()

@@ -75,6 +75,8 @@ async fn a_file_that_is_not_there_is_not_made() {
     assert_eq!(error.exit_code(), 69);
     assert_eq!(error.to_string(), format!("no database at {}: run `triggerd migrate` first", path.display()));
     assert!(!path.exists());
+    std::fs::write(&path, b"").unwrap();
+    assert_eq!(Console::open(&path).await.unwrap_err().to_string(), error.to_string(), "nor an empty one");
 }
 
 #[tokio::test]
