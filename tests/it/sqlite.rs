@@ -381,6 +381,41 @@ async fn a_second_migration_finds_nothing_to_do_and_keeps_all_there_is() {
     .await;
 }
 
+#[tokio::test]
+async fn a_database_of_the_first_version_is_upgraded_with_all_that_is_in_it_after_a_copy() {
+    bounded(async {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(database(&folder), b"").unwrap();
+        let first: Vec<_> = sqlx::migrate!("./migrations/sqlite").iter().take(1).cloned().collect();
+        let mut producer = connect(&folder).await;
+        sqlx::migrate::Migrator::with_migrations(first).run(&mut producer).await.unwrap();
+        run(
+            &mut producer,
+            "PRAGMA journal_mode = WAL;
+             INSERT INTO triggers (name) VALUES ('alpha');
+             INSERT INTO requests (trigger_name, unique_key) VALUES ('alpha', 'k'), ('alpha', 'l');
+             UPDATE requests SET state = 'polling', attempt = 1, status_uri = 'https://alpha.example/1', due_at = 1 WHERE id = 2",
+        )
+        .await;
+        producer.close().await.unwrap();
+        let migrated = migrate(&options(&folder), &triggers()).await.unwrap();
+        assert_eq!((migrated.from, migrated.to), (1, SCHEMA_VERSION));
+        let copy = migrated.backup.expect("a copy was made");
+        let mut copy = sqlx::SqliteConnection::connect(&copy.display().to_string()).await.unwrap();
+        let mut now = connect(&folder).await;
+        for connection in [&mut copy, &mut now] {
+            let kept = rows(connection, "SELECT group_concat(state || coalesce(status_uri, '')) FROM requests").await;
+            assert_eq!(kept[0].get::<String, _>(0), "pending,pollinghttps://alpha.example/1");
+        }
+        let why = rows(&mut now, "SELECT count(*) FROM request_why WHERE why LIKE '%no daemon runs%'").await;
+        assert_eq!(why[0].get::<i64, _>(0), 2);
+        let found = SqliteStore::open(options(&folder), &triggers()).await.unwrap();
+        let found = found.start(triggers(), NOW).await.unwrap();
+        assert_eq!(found.waiting.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
+    })
+    .await;
+}
+
 async fn refused(folder: &tempfile::TempDir) -> Error {
     let migrated = migrate(&options(folder), &triggers()).await.expect_err("it is none of ours");
     let opened = SqliteStore::open(options(folder), &triggers()).await.err().expect("it is none of ours");
