@@ -7,7 +7,7 @@ use super::intake::Asked;
 use super::{Dispatcher, FIRST_PAUSE, LONGEST_PAUSE, Notice, SIGN_EVERY};
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
-use crate::invocation::{Event, Invocation, Phase};
+use crate::invocation::{Event, Invocation};
 use crate::queue::{Batch, Committed, Error, Failed, Return, Sign, Status, Store, Taken};
 
 /// A commit that ended.

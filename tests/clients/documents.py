@@ -32,44 +32,15 @@ import sys
 import tempfile
 import time
 
+import checks
+from checks import check, started, stop_all, text_of
+
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 # The port of the documents' far end: replaced by a free one.
 PORT = "8700"
 # A command that takes longer has gone wrong.
 PATIENCE = 120
-
-passed = failed = 0
-started = []  # processes to end
-
-
-def check(what, good, found=None):
-  global passed, failed
-  if good:
-    passed += 1
-  else:
-    failed += 1
-    print(f"FAILED: {what}" + (f"\n  found: {found!r}" if found is not None else ""), file=sys.stderr)
-  return good
-
-
-def stop_all(way=signal.SIGKILL):
-  for process in reversed(started):
-    if process.poll() is None:
-      process.send_signal(way)
-  for process in started:
-    try:
-      process.wait(20)
-    except subprocess.TimeoutExpired:
-      process.kill()
-      process.wait()
-  started.clear()
-
-
-def text_of(path):
-  with open(path, encoding="utf-8", errors="replace") as file:
-    return file.read()
-
-
+# A block of code, or a comment with commands.
 BLOCK = re.compile(
   r"(?:^ *<!-- run by (?P<by>[^ ]+) -->\n)?^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^ *```$|^<!-- prepare\n(?P<before>.*?)^-->$",
   re.DOTALL | re.MULTILINE)
@@ -224,19 +195,18 @@ def main():
   for name in chosen:
     print(f"== {name}")
     folder = tempfile.mkdtemp(prefix="triggerd-documents-")
-    before = failed
+    before = checks.failed
     try:
       Document(name, folder).read()
     except (Exception, KeyboardInterrupt) as error:  # pylint: disable=broad-except
       check(f"{name}: it goes on to the end", False, error)
     finally:
       stop_all(signal.SIGTERM)
-      if failed > before:
+      if checks.failed > before:
         for log in sorted(glob.glob(os.path.join(folder, "*log*"))):
           print(f"--- {os.path.basename(log)}\n{text_of(log)[-4000:]}", file=sys.stderr)
       shutil.rmtree(folder, ignore_errors=True)
-  print(f"{passed} passed, {failed} failed")
-  return 1 if failed or not passed else 0
+  return checks.result()
 
 
 if __name__ == "__main__":

@@ -23,22 +23,12 @@ import tempfile
 import time
 import urllib.request
 
+import checks
+from checks import check, started, stop_all, text_of
+
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 # Far below the minute between two looks of the daemon, far above what a busy machine needs.
 SOON = 20
-
-passed = failed = 0
-started = []  # processes to end
-
-
-def check(what, good, found=None):
-  global passed, failed
-  if good:
-    passed += 1
-  else:
-    failed += 1
-    print(f"FAILED: {what}" + (f": {found!r}" if found is not None else ""), file=sys.stderr)
-  return good
 
 
 def start(command, folder, log, environment=None):
@@ -46,18 +36,6 @@ def start(command, folder, log, environment=None):
     process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
   started.append(process)
   return process
-
-
-def stop_all():
-  for process in reversed(started):
-    if process.poll() is None:
-      process.kill()
-      process.wait()
-
-
-def text_of(path):
-  with open(path, encoding="utf-8", errors="replace") as file:
-    return file.read()
 
 
 class FarEnd:
@@ -236,13 +214,12 @@ def main():
     check("it goes on to the end", False, error)
   finally:
     stop_all()
-    if failed:
+    if checks.failed:
       for name in sorted(os.listdir(folder)):
         if "log" in name:
           print(f"--- {name}\n{text_of(os.path.join(folder, name))[-4000:]}", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
-  print(f"{passed} passed, {failed} failed")
-  return 1 if failed or not passed else 0
+  return checks.result()
 
 
 if __name__ == "__main__":

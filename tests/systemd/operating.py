@@ -20,6 +20,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(os.path.join(HERE, "../.."))
 sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
+import checks  # noqa: E402, pylint: disable=wrong-import-position
 import documents  # noqa: E402, pylint: disable=wrong-import-position
 
 CHECKOUT = "/triggerd-checkout"
@@ -79,7 +80,7 @@ class Operating(documents.Document):
       row = "INSERT INTO requests (trigger_name, run_at) VALUES ('nightly-report', 9000000000000)"
       self.run(["runuser", "-u", "producer", "--", "sqlite3", "/var/lib/triggerd/queue.db", row], "a producer of the group inserts")
       stranger = ["runuser", "-u", "nobody", "--", "sqlite3", "/var/lib/triggerd/queue.db", "SELECT 1 FROM requests"]
-      documents.check("a stranger cannot read the table", subprocess.run(stranger, capture_output=True, check=False).returncode)
+      checks.check("a stranger cannot read the table", subprocess.run(stranger, capture_output=True, check=False).returncode)
 
 
 def inside():
@@ -88,11 +89,10 @@ def inside():
   subprocess.run(["useradd", "--system", "producer"], check=True)
   Operating().read()
   for path in ("/usr/bin/triggerd", "/var/lib/triggerd", "/etc/triggerd", "/usr/lib/systemd/system/triggerd.service"):
-    documents.check(f"the uninstall removes {path}", not os.path.exists(path))
+    checks.check(f"the uninstall removes {path}", not os.path.exists(path))
   users = pathlib.Path("/etc/passwd").read_text(encoding="utf-8")
-  documents.check("the uninstall removes the user", "\ntriggerd:" not in users)
-  print(f"{documents.passed} passed, {documents.failed} failed")
-  return 1 if documents.failed or not documents.passed else 0
+  checks.check("the uninstall removes the user", "\ntriggerd:" not in users)
+  return checks.result()
 
 
 def copy(program):
