@@ -163,7 +163,9 @@ fn every_verb_and_every_flag_is_in_the_documentation_of_the_command_line() {
     let verbs = all.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let verbs: Vec<_> = verbs.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert!(verbs.contains(&"run"), "{all}");
+    let running = README.split("\n## Running it\n").nth(1).unwrap().split("\n## ").next().unwrap();
     for verb in verbs.into_iter().filter(|verb| *verb != "help") {
+        assert!(running.contains(&format!("`{verb}`")), "README.md, \"Running it\" does not mention {verb}");
         let section = COMMAND_LINE.split(&format!("\n## `{verb}`\n")).nth(1);
         let section = section.unwrap_or_else(|| panic!("docs/command-line.md has no section on {verb}"));
         let section = section.split("\n## ").next().unwrap();
