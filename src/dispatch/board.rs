@@ -79,13 +79,25 @@ impl Board {
             }
             (Some(_), _) => return,
         };
-        if next != before {
-            match next {
-                Some(hold) => self.holds.insert(trigger.to_owned(), hold),
-                None => self.holds.remove(trigger),
-            };
-            self.news = true;
+        // When it is tried again changes all the time, and is told with the rest.
+        self.news |= next.map(|hold| hold.by) != before.map(|hold| hold.by);
+        match next {
+            Some(hold) => self.holds.insert(trigger.to_owned(), hold),
+            None => self.holds.remove(trigger),
+        };
+    }
+
+    /// A trigger has places, and its credential is open. What its rows waited for a place for, some of them may still do:
+    /// whether all have one is known when the look is answered.
+    pub(super) fn may_go_on(&mut self, trigger: &str) {
+        if self.holds.get(trigger).is_some_and(|hold| matches!(hold.by, HeldBy::Credential(_))) {
+            self.end_hold(trigger);
         }
+    }
+
+    /// No ready row of a trigger waits any more.
+    pub(super) fn end_hold(&mut self, trigger: &str) {
+        self.news |= self.holds.remove(trigger).is_some();
     }
 
     /// Which triggers a hold has begun for since the last time.

@@ -40,6 +40,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let mut batch = Batch {
             changes: std::mem::take(&mut self.changes),
             returned: std::mem::take(&mut self.returned),
+            taken_over: self.handed.iter().copied().collect(),
             ..Batch::default()
         };
         let idle = self.stopping.is_some() && self.flights.is_empty();
@@ -71,7 +72,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.peek_at = now.plus(self.settings.fallback_poll);
         }
         let ids = batch.changes.iter().map(|change| change.next.id).collect();
-        let asked = Asked::of(batch.look.as_ref());
+        let asked = Asked::of(&batch);
         let store = self.store.clone();
         self.committing = Some((Box::pin(async move { store.commit(batch).await }), ids, asked));
     }
@@ -125,8 +126,11 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         if self.sign_at <= now {
             self.sign_at = now.plus(SIGN_EVERY);
         }
+        for id in &asked.taken_over {
+            self.handed.remove(id);
+        }
         // First: what is done with the rest may add to it.
-        self.intake.learn(&asked, &committed);
+        self.intake.learn(&mut self.board, &asked, &committed);
         for id in &committed.lost {
             self.lose(*id);
         }
@@ -149,8 +153,11 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         }
         if let Some(survey) = committed.survey {
             self.board.surveyed(survey.uncertain);
-            // Before those that end: a row may be both.
-            self.follow_all(survey.handed_over);
+            // Before those that end: a row may be both. What was to be read again is read with it.
+            let mut news = survey.handed_over;
+            news.retain(|row| self.handed.insert(row.id));
+            self.astray.retain(|id| news.iter().all(|row| row.id != *id));
+            self.follow_all(news);
             for id in survey.cancelling {
                 self.cancel_later(id);
             }

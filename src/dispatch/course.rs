@@ -51,7 +51,6 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.stopping = Some(now.plus(self.settings.shutdown_grace));
         // Nobody listening is no trouble: the notice is for the service manager.
         let _ = self.notices.send(Notice::Stopping);
-        self.sign_at = now.plus(self.settings.shutdown_grace);
         for id in self.lanes.drain() {
             self.give_up_turn(id);
         }
@@ -61,6 +60,11 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
 
     /// The last word in the table: nobody is here. That it could not be stored loses nothing: no more signs come.
     pub(super) async fn sign_off(&mut self, now: UnixMillis) {
+        // Out of time, or at a table that cannot be used: the service manager does not wait.
+        if self.committing.is_some() || self.is_paused(now) || self.stopping.is_some_and(|grace| now >= grace)
+        {
+            return;
+        }
         let sign = Some(Sign { now, ready: false, stopped: true });
         if let Err(failed) = self.store.commit(Batch { sign, ..Batch::default() }).await {
             tracing::warn!(error = %failed.error, "the table daemon does not say that the daemon has stopped: {}", failed.error);

@@ -8,7 +8,7 @@ use super::lanes::{Lanes, Seat};
 use crate::client::{Admission, Client};
 use crate::clock::UnixMillis;
 use crate::invocation::Invocation;
-use crate::queue::{Committed, HeldBy, Look, Taken, Want};
+use crate::queue::{Batch, Committed, HeldBy, Look, Taken, Want};
 use crate::request::CallMode;
 use crate::trigger::Trigger;
 
@@ -145,7 +145,12 @@ impl Intake {
                     continue;
                 }
                 let outlook = client.outlook(trigger, now);
-                board.hold(&trigger.name, hungry, held_by(trigger, room, stuck, outlook), now);
+                match held_by(trigger, room, stuck, outlook) {
+                    // One probe does not end it.
+                    None if outlook == Admission::Probe => {}
+                    None => board.may_go_on(&trigger.name),
+                    hold => board.hold(&trigger.name, hungry, hold, now),
+                }
                 if let Admission::Shut { until, code } = outlook {
                     gates.push(until);
                     shut.push((trigger.name.clone(), code));
@@ -219,7 +224,7 @@ impl Intake {
     }
 
     /// What the look brought.
-    pub(super) fn learn(&mut self, asked: &Asked, committed: &Committed) {
+    pub(super) fn learn(&mut self, board: &mut Board, asked: &Asked, committed: &Committed) {
         match &committed.survey {
             Some(survey) => {
                 if let Some(at) = survey.next {
@@ -234,6 +239,9 @@ impl Intake {
         let lanes: HashSet<usize> = committed.intended.iter().filter_map(|row| self.lane_of(row)).collect();
         for (name, free) in &asked.wanted {
             self.stuck.remove(name);
+            if !committed.hungry.contains(name) {
+                board.end_hold(name);
+            }
             let Some((ordinary, held)) = self.seats.get(name) else { continue };
             let is_shared = lanes.contains(&ordinary.lane) || lanes.contains(&held.lane);
             if !is_shared && committed.rejected.is_empty() && committed.hungry.contains(name) {
@@ -275,24 +283,24 @@ fn held_by(
     }
 }
 
-/// What a look asked for, kept until its answer comes.
+/// What a commit asked for and told, kept until its answer comes.
 #[derive(Default)]
 pub(super) struct Asked {
     /// The triggers wanted, and the places, ordinary and held, that were free for each.
     wanted: Vec<(String, (usize, usize))>,
     /// Whether all that is `triggering` was to be listed.
     listed: bool,
+    /// Rows of which it was told that they are followed.
+    pub(super) taken_over: Vec<i64>,
 }
 
 impl Asked {
-    pub(super) fn of(look: Option<&Look>) -> Self {
-        look.map_or_else(Self::default, |look| Self {
-            wanted: look
-                .wants
-                .iter()
-                .map(|want| (want.trigger.name.clone(), (want.ordinary, want.held)))
-                .collect(),
-            listed: look.list_triggering,
-        })
+    pub(super) fn of(batch: &Batch) -> Self {
+        let wants = batch.look.iter().flat_map(|look| &look.wants);
+        Self {
+            wanted: wants.map(|want| (want.trigger.name.clone(), (want.ordinary, want.held))).collect(),
+            listed: batch.look.as_ref().is_some_and(|look| look.list_triggering),
+            taken_over: batch.taken_over.clone(),
+        }
     }
 }

@@ -112,6 +112,8 @@ pub struct Dispatcher<S, W, C> {
     returned: Vec<Return>,
     /// Rows to be read again: a write of ours found them changed.
     astray: Vec<i64>,
+    /// Rows that were handed over and are followed, of which the table has not been told for sure.
+    handed: HashSet<i64>,
     /// Rows that are `triggering` by a commit that was thought to have failed: never sent.
     unsent: HashSet<i64>,
     /// Rows whose firing ended in a change that could not be stored, by the attempt: sent, whatever the table says.
@@ -159,6 +161,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             changes: Vec::new(),
             returned: Vec::new(),
             astray: Vec::new(),
+            handed: HashSet::new(),
             unsent: HashSet::new(),
             lost: HashMap::new(),
             unregistered: false,

@@ -251,9 +251,8 @@ impl Table {
         follows.then(|| Waiting { id, due_at: row.polled_at(), trigger_name: row.taken.trigger_name.clone() })
     }
 
-    fn survey(&mut self, now: UnixMillis) -> Survey {
-        let handed_over = std::mem::take(&mut self.handed_over);
-        let handed_over = handed_over.into_iter().filter_map(|id| self.waiting(id)).collect();
+    fn survey(&self, now: UnixMillis) -> Survey {
+        let handed_over = self.handed_over.iter().filter_map(|id| self.waiting(*id)).collect();
         let mut survey = Survey { handed_over, ..Survey::default() };
         for row in self.rows.values() {
             let invocation = &row.taken.invocation;
@@ -335,6 +334,7 @@ impl Store for MemoryStore {
                 row.taken.due_at = returned.due_at;
             }
         }
+        table.handed_over.retain(|id| !batch.taken_over.contains(id));
         if let Some(look) = &batch.look {
             out.foreign = table.surveyed != Some(table.version);
             if look.list_triggering {

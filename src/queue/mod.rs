@@ -82,6 +82,8 @@ pub struct Batch {
     pub polled: Vec<Polled>,
     /// Intents that were not acted on.
     pub returned: Vec<Return>,
+    /// Requests that were handed over, and are followed by now.
+    pub taken_over: Vec<i64>,
     /// The next intents.
     pub look: Option<Look>,
     /// What triggers are doing, for the table `trigger_status`.
@@ -97,6 +99,7 @@ impl Batch {
         self.changes.is_empty()
             && self.polled.is_empty()
             && self.returned.is_empty()
+            && self.taken_over.is_empty()
             && self.look.is_none()
             && self.status.is_none()
             && self.sign.is_none()
@@ -292,7 +295,8 @@ pub struct Survey {
     pub cancelling: Vec<i64>,
     /// Whether there are more of those than were listed.
     pub more: bool,
-    /// Requests that others have made `polling` or `collecting` since the last survey: to be followed from now on.
+    /// Requests that others have made `polling` or `collecting`: to be followed from now on. Told until they are taken over,
+    /// since the answer to a commit may be lost.
     pub handed_over: Vec<Waiting>,
     /// How many requests are `uncertain`, up to [`MANY_UNCERTAIN`].
     pub uncertain: usize,

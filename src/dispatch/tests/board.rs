@@ -67,11 +67,15 @@ async fn what_could_not_be_stored_is_told_again() {
     let rig = Rig::new([trigger("t")]).await;
     rig.insert(1, "t");
     rig.settle().await;
+    assert_eq!(slots(&rig, "t"), 1);
+    let commits = rig.store.commits();
     rig.store.every_commit(Some(Fate::Refused));
+    rig.wire.answer(1, answer(403));
     rig.pass(5 * SECOND).await;
+    assert!(rig.store.commits() > commits);
     rig.store.every_commit(None);
     rig.pass(10 * SECOND).await;
-    assert_eq!(slots(&rig, "t"), 1);
+    assert_eq!(slots(&rig, "t"), 0);
 }
 
 #[tokio::test]
@@ -132,6 +136,55 @@ async fn a_row_that_is_handed_over_is_followed_at_once() {
     rig.launch();
     rig.settle().await;
     assert_eq!(rig.wire.log(), ["1 fire", "1 /status/1", "2 fire", "1 /status/1"], "once after a start too");
+}
+
+#[tokio::test]
+async fn a_handover_is_not_lost_with_the_answer_to_the_commit_that_told_it() {
+    let rig = Rig::new([trigger("t")]).await;
+    rig.insert(1, "t");
+    rig.settle().await;
+    rig.wire.answer(1, answer(502));
+    rig.settle().await;
+    rig.store.next_commit(Fate::Unknown);
+    rig.store.memory.edit_unseen(|rows| {
+        let row = rows.get_mut(&1).unwrap();
+        let status: Url = "http://far.example/status/1".parse().unwrap();
+        row.taken.invocation.status_uri = Some(status.clone());
+        row.taken.invocation.phase = Phase::Polling(status);
+        row.taken.due_at = Some(START);
+    });
+    rig.store.memory.hand_over(1);
+    rig.pass(10 * SECOND).await;
+    assert_eq!(rig.wire.log(), ["1 fire", "1 /status/1"]);
+}
+
+#[tokio::test]
+async fn a_hold_lasts_as_long_as_rows_wait_and_probes_do_not_end_it() {
+    let rig = Rig::new([Trigger { max_concurrent: Some(1), ..trigger("t") }]).await;
+    let since = || rig.store.memory.status("t").unwrap().hold.map(|hold| hold.since);
+    for id in 1..=4 {
+        rig.insert(id, "t");
+    }
+    rig.pass(2 * SECOND).await;
+    let begun = since();
+    assert!(begun.is_some());
+    rig.wire.answer(1, answer(403));
+    rig.pass(2 * SECOND).await;
+    assert_eq!((rig.state(2), since()), ("triggering", begun), "two are still waiting");
+    for id in 2..=4 {
+        rig.wire.answer(id, answer(403));
+        rig.settle().await;
+    }
+    rig.pass(2 * SECOND).await;
+    assert_eq!(since(), None);
+
+    rig.wire.shut(START.plus(20 * SECOND));
+    rig.insert(5, "t");
+    rig.insert(6, "t");
+    rig.pass(2 * SECOND).await;
+    let begun = since();
+    rig.pass(15 * SECOND).await;
+    assert_eq!((rig.wire.fired(5), since()), (1, begun), "the probe is under way");
 }
 
 #[tokio::test]

@@ -144,6 +144,7 @@ fn unavailable() -> Error {
 fn copy(batch: &Batch) -> Batch {
     Batch {
         status: batch.status.clone(),
+        taken_over: batch.taken_over.clone(),
         changes: batch.changes.clone(),
         polled: batch.polled.clone(),
         returned: batch.returned.clone(),

@@ -31,6 +31,8 @@ use crate::request::CallMode;
 
 /// "trgd", see the schema.
 const APPLICATION_ID: i64 = 0x7472_6764;
+/// Lines of damage that are told: more say nothing more.
+const MOST_DAMAGES: usize = 5;
 /// As long as a producer waits: the daemon's commits take milliseconds, a slow disk now and then a second.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -43,6 +45,9 @@ pub enum Error {
     /// The file is not ours, damaged, or of another version.
     #[error("{0}")]
     Unusable(String),
+    /// The file is of an older version, which a start of the daemon upgrades.
+    #[error("{0}")]
+    Outdated(String),
     /// It cannot be read or written now.
     #[error("the database {path} cannot be used{hint}")]
     Unavailable {
@@ -66,7 +71,7 @@ impl Error {
         match self {
             Self::Refused(_) => 1,
             Self::Unusable(_) => 65,
-            Self::Missing(_) | Self::Unavailable { .. } => 69,
+            Self::Missing(_) | Self::Outdated(_) | Self::Unavailable { .. } => 69,
         }
     }
 }
@@ -158,8 +163,9 @@ impl Console {
             _ if version > SCHEMA_VERSION => Err(Error::Unusable(format!(
                 "{path} has schema version {version}, newer than this program's {SCHEMA_VERSION}: use the newer triggerd"
             ))),
-            _ => Err(Error::Unusable(format!(
-                "{path} has schema version {version}, older than this program's {SCHEMA_VERSION}: run `triggerd migrate`"
+            _ => Err(Error::Outdated(format!(
+                "{path} has schema version {version}, older than this program's {SCHEMA_VERSION}: restart the daemon, or run \
+                 `triggerd migrate`"
             ))),
         }
     }
@@ -293,8 +299,14 @@ impl Console {
     /// If the database cannot be read.
     pub async fn damage(&mut self) -> Result<Vec<String>, Error> {
         let found = self.records(include_str!("../sqlite/console_damage.sql"), &[]).await?;
+        // A row that breaks a rule is no damage to the file: its producer had switched the rules off, and it ends alone.
+        let is_damage = |line: &&str| {
+            *line != "ok"
+                && !line.starts_with("CHECK constraint failed")
+                && !line.starts_with("NULL value in")
+        };
         let lines = found.iter().filter_map(|record| record.text("quick_check"));
-        Ok(lines.filter(|line| *line != "ok").map(|line| line.replace('\n', " ")).collect())
+        Ok(lines.filter(is_damage).take(MOST_DAMAGES).map(|line| line.replace('\n', " ")).collect())
     }
 
     /// Runs one of the console's statements to its end: a row stream that is left open holds the write-ahead log.

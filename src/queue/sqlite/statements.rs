@@ -330,17 +330,19 @@ pub(super) async fn triggering(c: &mut SqliteConnection) -> Result<Vec<i64>> {
 
 /// Every row that waits for a poll. Those that others have handed over are among them.
 pub(super) async fn waiting(c: &mut SqliteConnection) -> Result<Vec<Waiting>> {
-    sqlx::query(TAKE_HANDOVERS).execute(&mut *c).await?;
+    sqlx::query(TAKE_HANDOVERS).bind(None::<String>).execute(&mut *c).await?;
     waits(&sqlx::query(WAITING).fetch_all(c).await?)
 }
 
-/// Rows that others have handed over to be polled; each is told once.
+/// Rows that others have handed over to be polled.
 pub(super) async fn handovers(c: &mut SqliteConnection) -> Result<Vec<Waiting>> {
-    let waiting = waits(&sqlx::query(HANDOVERS).fetch_all(&mut *c).await?)?;
-    if !waiting.is_empty() {
-        sqlx::query(TAKE_HANDOVERS).execute(c).await?;
-    }
-    Ok(waiting)
+    waits(&sqlx::query(HANDOVERS).fetch_all(c).await?)
+}
+
+/// Rows that were handed over are followed by now.
+pub(super) async fn take_handovers(c: &mut SqliteConnection, ids: &[i64]) -> Result<()> {
+    sqlx::query(TAKE_HANDOVERS).bind(Some(json(&ids))).execute(c).await?;
+    Ok(())
 }
 
 fn waits(rows: &[SqliteRow]) -> Result<Vec<Waiting>> {

@@ -168,6 +168,9 @@ impl Writer {
         if !batch.returned.is_empty() {
             statements::give_back(&mut tx, &batch.returned).await?;
         }
+        if !batch.taken_over.is_empty() {
+            statements::take_handovers(&mut tx, &batch.taken_over).await?;
+        }
         let mut version = None;
         if let Some(look) = &batch.look {
             // Inside the write lock: what this look sees is what this version says.
