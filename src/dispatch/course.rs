@@ -1,5 +1,7 @@
 //! Another course: a new configuration, an orderly stop, and what that means for what is queued or on the wire.
 
+use futures_util::FutureExt as _;
+
 use super::executor::{Flight, Stage};
 use super::{Dispatcher, Notice, Settings};
 use crate::client::Client;
@@ -63,11 +65,22 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         // Out of time, or at a table that cannot be used: the service manager does not wait.
         if self.committing.is_some() || self.is_paused(now) || self.stopping.is_some_and(|grace| now >= grace)
         {
-            return;
+            return self.hand_in();
         }
         let sign = Some(Sign { now, ready: false, stopped: true });
         if let Err(failed) = self.store.commit(Batch { sign, ..Batch::default() }).await {
             tracing::warn!(error = %failed.error, "the table daemon does not say that the daemon has stopped: {}", failed.error);
+        }
+    }
+
+    /// Gives the writer what is not stored yet, behind the commit under way: it ends what it was given, if it can.
+    fn hand_in(&mut self) {
+        let changes = std::mem::take(&mut self.changes);
+        let returned = std::mem::take(&mut self.returned);
+        let batch = Batch { changes, returned, ..Batch::default() };
+        if !batch.is_empty() {
+            // Asked once, it is with the writer; nobody waits for the answer.
+            let _ = self.store.commit(batch).now_or_never();
         }
     }
 
