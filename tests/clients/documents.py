@@ -7,7 +7,8 @@
 Each document is run from its top to its end in a folder of its own. A block of code is, by its language:
 
   sh       run by bash; a line that ends in & goes on in the background. It must succeed
-  console  lines after `$ ` are run, and what stands below each must be all that it prints, on both streams
+  console  lines after `$ ` are run, and what stands below each must be all that it prints, on both streams. It may
+           fail, but not by a panic or a signal
   text     what the sh or sql block before it prints. Times, and what takes their place, may differ
   sql      run by the sqlite3 program on queue.db. It must succeed
   others   a file, if the first line is a comment with its name (`# producer.py`); an emulator.toml is tried, too. Else it is only
@@ -110,8 +111,9 @@ class Document:
 
   def console(self, block):
     for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
-      _, printed = self.output(["bash", "-uo", "pipefail", "-c", command], subprocess.STDOUT)
-      check(f"{self.name}: {command} prints:\n{expected}", same(expected) == same(printed), printed)
+      code, printed = self.output(["bash", "-uo", "pipefail", "-c", command], subprocess.STDOUT)
+      # An example may show a failure, which has a code of its own; a panic and a signal have not.
+      check(f"{self.name}: {command} prints:\n{expected}", same(expected) == same(printed) and 0 <= code < 100, (code, printed))
 
   def emulate(self, name):
     """An emulator's file is good if one starts with it, and stops."""
