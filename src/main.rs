@@ -11,13 +11,10 @@ use crate::cli::{Cli, Verb};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let is_check = matches!(cli.verb, Verb::Check(_));
     let result = runtime(&cli).and_then(|runtime| {
         let result = runtime.block_on(execute(cli));
-        if is_check {
-            // A look-up of a name that it has given up may take long to end, and nobody waits for it.
-            runtime.shutdown_background();
-        }
+        // A look-up of a name that was given up may take long to end, and nobody waits for it.
+        runtime.shutdown_background();
         result
     });
     match result {

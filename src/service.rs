@@ -23,6 +23,8 @@ pub struct Service {
     /// The text that is to be seen, and the one that was sent.
     wanted: String,
     said: String,
+    /// The newest stage that could not be told: without it the manager would wait for ever, so it goes with the next message.
+    owed: Option<String>,
 }
 
 #[derive(Debug)]
@@ -67,10 +69,10 @@ impl Service {
     /// Whether the text has changed since it was told.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.manager.is_some() && self.wanted != self.said
+        self.manager.is_some() && (self.wanted != self.said || self.owed.is_some())
     }
 
-    /// Tells the text, if it has changed.
+    /// Tells the text, if it has changed, and what is owed.
     pub fn tell(&mut self) {
         if self.is_behind() {
             self.say(&[]);
@@ -105,13 +107,22 @@ impl Service {
     /// One message: what it says, and the text if that is new.
     fn say(&mut self, words: &[Say<'_>]) {
         let Some(manager) = &mut self.manager else { return };
-        let mut message: String = words.iter().map(|word| format!("{word}\n")).collect();
+        let is_stage = matches!(words, [Say::Ready | Say::Reloading | Say::Stopping, ..]);
+        let words: String = words.iter().map(|word| format!("{word}\n")).collect();
+        if is_stage {
+            self.owed = Some(words.clone());
+        }
+        let mut message = self.owed.clone().unwrap_or_default();
+        if !is_stage {
+            message.push_str(&words);
+        }
         if self.wanted != self.said {
             message.push_str(&format!("{}\n", Say::Status(&self.wanted)));
         }
         match manager.socket.send_to_addr(message.as_bytes(), &manager.address) {
             Ok(_) => {
                 manager.has_failed = false;
+                self.owed = None;
                 self.wanted.clone_into(&mut self.said);
             }
             Err(error) if manager.has_failed => {
@@ -177,6 +188,23 @@ mod tests {
         service.status(&"ä".repeat(1000));
         service.tell();
         assert_eq!(heard(&listener).trim(), format!("STATUS={}", "ä".repeat(LONGEST_STATUS / 2)));
+    }
+
+    #[test]
+    fn a_stage_that_could_not_be_told_goes_with_the_next_message() {
+        let (mut service, listener) = listened("owed");
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        service.ready();
+        service.alive();
+        assert!(service.is_behind());
+        let listener = UnixDatagram::bind_addr(&address).unwrap();
+        listener.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        service.tell();
+        assert_eq!(heard(&listener), "READY=1\n");
+        assert!(!service.is_behind());
+        service.alive();
+        assert_eq!(heard(&listener), "WATCHDOG=1\n");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::intake::Asked;
 use super::{Dispatcher, FIRST_PAUSE, LONGEST_PAUSE, Notice, SIGN_EVERY};
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
-use crate::invocation::{Event, Invocation};
+use crate::invocation::{Code, Event, Invocation};
 use crate::queue::{Batch, Committed, Error, Failed, Return, Sign, Status, Store, Taken};
 
 /// A commit that ended.
@@ -138,7 +138,14 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.stored(id);
         }
         for (id, problem) in &committed.rejected {
-            tracing::warn!(request.id = id, problem, "request {id} is rejected: {problem}");
+            tracing::warn!(
+                request.id = id,
+                state.from = "pending",
+                state.to = "rejected",
+                code = Code::InvalidRequest.as_str(),
+                problem,
+                "request {id} is rejected: {problem}"
+            );
         }
         let looked = committed.survey.is_some();
         if looked {
