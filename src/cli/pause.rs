@@ -7,7 +7,7 @@ use triggerd::config;
 use triggerd::queue::console::{Console, Paused, Record};
 
 use super::failure::{Failure, NOT_WELL};
-use super::print;
+use super::{print, verdict};
 
 #[derive(Serialize)]
 struct Done<'t> {
@@ -26,13 +26,15 @@ struct Done<'t> {
 pub(crate) async fn pause(file: Option<&Path>, verb: &super::Pause) -> Result<(), Failure> {
     let mut console = Console::open(&config::load(file)?.database.path).await?;
     let paused = console.pause(&verb.trigger, verb.reason.as_deref()).await?;
-    report(&verb.trigger, &paused, Some(verb.reason.as_deref()), verb.json)
+    report(&verb.trigger, &paused, Some(verb.reason.as_deref()), verb.json)?;
+    verdict::mind_the_daemon(&mut console).await
 }
 
 pub(crate) async fn resume(file: Option<&Path>, verb: &super::Resume) -> Result<(), Failure> {
     let mut console = Console::open(&config::load(file)?.database.path).await?;
     let resumed = console.resume(&verb.trigger).await?;
-    report(&verb.trigger, &resumed, None, verb.json)
+    report(&verb.trigger, &resumed, None, verb.json)?;
+    verdict::mind_the_daemon(&mut console).await
 }
 
 /// `reason`: none if it was resumed.

@@ -40,18 +40,20 @@ pub(crate) async fn run(file: Option<&Path>, verb: super::Submit) -> Result<(), 
     })
     .await?;
     // None if somebody deleted it, which has been said.
-    if let Some(mut end) = end {
-        let output = console.output(id).await?;
+    if let Some(end) = end {
         if verb.json {
-            end.0.push(("output".to_owned(), output));
             print::out(print::json(&Json(&end))?)?;
         } else {
             // As it came, so that it can be piped on.
-            match output {
+            match console.output(id).await? {
                 Cell::Text(text) => print::out(text)?,
                 Cell::Bytes(bytes) => print::out(bytes)?,
                 _ => {}
             }
+        }
+        if well && end.text("error_code").is_some() {
+            // A success that is not whole.
+            print::note(&format!("triggerd: request {}", wait::line(&end)));
         }
         if !well {
             return Err(Failure::new(NOT_WELL, format!("request {}", wait::line(&end))));

@@ -8,6 +8,7 @@ use triggerd::queue::console::{Console, Record};
 
 use super::failure::{Failure, NOT_WELL, no_request};
 use super::print::{self, Json};
+use super::verdict;
 
 /// How often to ask whether anybody has committed: quick for a person, and next to nothing for the machine, since it
 /// reads one number and no table.
@@ -34,6 +35,7 @@ pub(super) async fn follow(
     open.sort_unstable();
     open.dedup();
     let mut all_well = true;
+    let mut minded = false;
     loop {
         // Before the rows are read, so that no commit can fall between the two.
         while !console.changed().await? {
@@ -51,12 +53,13 @@ pub(super) async fn follow(
         for result in results.iter().filter(|result| result.int("is_final") == Some(1)) {
             all_well &= matches!(result.text("state"), Some("succeeded" | "dispatched"));
             open.retain(|id| result.int("id") != Some(*id));
-            let mut end = result.clone();
-            end.0.retain(|(column, _)| column != "is_final");
-            ended(&end)?;
+            ended(result)?;
         }
         if open.is_empty() {
             return Ok(all_well);
+        }
+        if !std::mem::replace(&mut minded, true) {
+            verdict::mind_the_daemon(console).await?;
         }
     }
 }

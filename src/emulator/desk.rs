@@ -153,11 +153,9 @@ impl Desk {
             let (counts, _) = books.troubles.entry(&(caller.clone(), list));
             trouble::next(&knobs.trouble, On::Start, counts).cloned()
         };
-        if let Some(trouble) = &trouble {
+        if let Some(trouble) = trouble.as_ref().filter(|trouble| trouble.is_instead()) {
             self.pause(trouble.delay).await;
-            if trouble.is_instead() {
-                return self.instead(&trouble.what);
-            }
+            return self.instead(&trouble.what);
         }
         let Some((id, job, knobs)) = self.make(&caller, &read) else {
             return self.refuse(&Refusal::no_room());
@@ -165,8 +163,12 @@ impl Desk {
         line.write(|entry| entry.job = Some(id_text(id)));
         // A call may be held for long: only what it needs is kept.
         drop(read);
-        if let Some(trouble) = trouble.as_ref().filter(|trouble| trouble.after) {
-            return self.instead(&trouble.what);
+        if let Some(trouble) = &trouble {
+            // The job runs already: a caller who gives up meanwhile does not know.
+            self.pause(trouble.delay).await;
+            if trouble.after {
+                return self.instead(&trouble.what);
+            }
         }
         let reply = self.ask(serving::start, &job, &knobs.manners, call.asked_at).await;
         self.respond(call, &reply, Some(id), &knobs, trouble.as_ref())

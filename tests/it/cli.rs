@@ -562,6 +562,8 @@ fn submit_and_wait(place: &Place, arguments: &[&str], ending: &'static str) -> O
 #[test]
 fn submit_with_wait_prints_the_output_and_nothing_else() {
     let place = Place::migrated();
+    // A daemon that is alive.
+    place.sql("UPDATE daemon SET seen_at = 9000000000000");
     let succeeded = submit_and_wait(
         &place,
         &[],
@@ -589,6 +591,38 @@ fn submit_with_wait_prints_the_output_and_nothing_else() {
         (&object["id"], &object["state"], &object["output"]),
         (&json!(2), &json!("failed"), &json!("oops"))
     );
+}
+
+#[test]
+fn submit_with_wait_says_that_an_output_is_not_whole_and_that_nobody_fires_it() {
+    let place = Place::migrated();
+    let cut = submit_and_wait(
+        &place,
+        &[],
+        "BEGIN;
+         UPDATE requests SET state = 'succeeded', error_code = 'output_too_large', error_message = 'cut', finished_at = created_at;
+         INSERT INTO outputs (request_id, bytes, truncated, body) VALUES (1, 9, 1, 'some');
+         COMMIT",
+    );
+    assert_eq!((code(&cut), cut.stdout.as_slice()), (0, &b"some"[..]));
+    let said = errors(&cut);
+    assert!(said.starts_with("request 1\nno daemon seems to run on this database"), "{said}");
+    assert!(said.ends_with("triggerd: request 1 succeeded output_too_large: cut\n"), "{said}");
+    // What is printed of it as JSON is what producers read.
+    let object: Value = serde_json::from_str(&place.said(&["wait", "1", "--json"])).unwrap();
+    let columns: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    let view = [
+        "is_final",
+        "output",
+        "http_status",
+        "call_mode",
+        "correlation_id",
+        "unique_key",
+        "created",
+        "finished",
+    ];
+    assert!(view.iter().all(|column| columns.contains(column)) && columns.len() == 16, "{columns:?}");
+    assert_eq!(object["output"], json!(null), "as in the view");
 }
 
 #[test]

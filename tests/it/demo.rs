@@ -61,6 +61,11 @@ async fn the_demo_as_json_is_one_object_for_each_request() {
     assert_eq!(ends.len(), 8);
     let of = |column: &str| ends.iter().filter_map(|end| end[column].as_str()).collect::<Vec<_>>();
     assert_eq!(of("wrong"), [""; 0]);
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing is left that nobody is told of"
+    );
     assert!(
         ["succeeded", "failed", "dispatched", "uncertain", "rejected"]
             .iter()

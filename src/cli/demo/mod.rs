@@ -31,6 +31,8 @@ pub(crate) async fn run(verb: &super::Demo) -> Result<(), Failure> {
         () = tokio::time::sleep(LONGEST) => Err(Failure::new(NOT_WELL, "this takes too long")),
     };
     let mut failure = match ended {
+        // A program has no use for the files, and nobody would tell it where they are.
+        Ok(()) if verb.json => return stage.remove(),
         Ok(()) => return Ok(()),
         Err(failure) => failure,
     };
@@ -47,7 +49,7 @@ async fn play(stage: &mut Stage, json: bool) -> Result<(), Failure> {
     show.tell("what becomes of them:")?;
 
     // Killed where it hurts: remote jobs run, and no call is under way whose answer would be lost with it.
-    let rows = until(&mut producer, &mut show, |rows| {
+    let rows = until(stage, &mut producer, &mut show, |rows| {
         let follows = |scene: usize| rows.get(scene).is_some_and(|row| row.text("state") == Some("polling"));
         let is_quiet = rows.iter().all(|row| !matches!(row.text("state"), Some("pending" | "triggering")));
         (is_quiet && follows(1) && follows(3)) || all_final(rows)
@@ -60,7 +62,7 @@ async fn play(stage: &mut Stage, json: bool) -> Result<(), Failure> {
     producer = stage.start_daemon().await?;
     show.tell("started again: it goes on where the table says it is")?;
 
-    let rows = until(&mut producer, &mut show, all_final).await?;
+    let rows = until(stage, &mut producer, &mut show, all_final).await?;
     show.end();
     drop(producer);
     stage.stop_daemon().await;
@@ -97,11 +99,13 @@ async fn insert(producer: &mut Producer, show: &Show) -> Result<(), Failure> {
 
 /// The rows, once they are `so`.
 async fn until(
+    stage: &mut Stage,
     producer: &mut Producer,
     show: &mut Show,
     so: impl Fn(&[Record]) -> bool,
 ) -> Result<Vec<Record>, Failure> {
     loop {
+        stage.check_daemon()?;
         let rows = producer.rows(STANDING).await?;
         show.update(&rows)?;
         if so(&rows) {
@@ -199,8 +203,8 @@ fn closing(ends: &[End], running: &[String], fired: u64, stage: &Stage) -> Strin
          sqlite3 -box queue.db \"SELECT id, state, output, error_message FROM results\"\n  \
          sqlite3 -box queue.db \"SELECT id, why FROM request_why\"\n  \
          sqlite3 -box queue.db \"SELECT * FROM attempts\"\n  \
-         {program} show 7\n  \
-         {program} resolve 6 --as succeeded --note 'found it at the far end'\n\n\
+         {program} --config triggerd.toml show 7\n  \
+         {program} --config triggerd.toml resolve 6 --as succeeded --note 'found it at the far end'\n\n\
          The daemon's log is triggerd.log there, its configuration triggerd.toml. Done with it? rm -r {folder}\n",
         table = print::table(&HEADERS, &rows),
         running = running.join(", "),

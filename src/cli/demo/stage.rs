@@ -20,6 +20,8 @@ pub(super) struct Stage {
     pub(super) folder: PathBuf,
     pub(super) emulator: Emulator,
     daemon: Option<Child>,
+    /// The number of the last daemon that was ready.
+    epoch: i64,
 }
 
 impl Stage {
@@ -31,7 +33,7 @@ impl Stage {
             folder.map_err(|error| Failure::new(NOT_WELL, format!("no temporary folder: {error}")))?.keep();
         let settings = Settings::parse("emulator.toml", scene::EMULATOR)?;
         let emulator = Emulator::start(settings).await?;
-        let stage = Self { folder, emulator, daemon: None };
+        let stage = Self { folder, emulator, daemon: None, epoch: 0 };
         let configuration = scene::CONFIGURATION
             .replace("ORIGIN", &stage.emulator.url(""))
             .replace("DATABASE", &stage.path("queue.db").display().to_string());
@@ -72,18 +74,32 @@ impl Stage {
         self.until_ready().await
     }
 
+    /// Takes the folder away.
+    pub(super) fn remove(&self) -> Result<(), Failure> {
+        std::fs::remove_dir_all(&self.folder).map_err(|error| unusable(&self.folder, &error))
+    }
+
+    /// Whether the daemon still runs.
+    pub(super) fn check_daemon(&mut self) -> Result<(), Failure> {
+        match self.daemon.as_mut().and_then(|daemon| daemon.try_wait().ok().flatten()) {
+            Some(status) => Err(self.gone(status)),
+            None => Ok(()),
+        }
+    }
+
     async fn until_ready(&mut self) -> Result<Producer, Failure> {
         let database = self.path("queue.db");
         loop {
-            if let Some(status) = self.daemon.as_mut().and_then(|daemon| daemon.try_wait().ok().flatten()) {
-                return Err(self.gone(status));
-            }
+            self.check_daemon()?;
             // The file may not be there yet, or have no tables.
             if database.exists()
                 && let Ok(mut producer) = Producer::open(&database).await
                 && let Ok(rows) = producer.rows(scene::READY).await
-                && rows.iter().any(|row| row.int("ready_at").is_some())
+                // The row of a daemon that was killed says that it is ready.
+                && let Some(epoch) = rows.first().filter(|row| row.int("ready_at").is_some()).and_then(|row| row.int("epoch"))
+                && epoch > self.epoch
             {
+                self.epoch = epoch;
                 return Ok(producer);
             }
             tokio::time::sleep(LOOK).await;

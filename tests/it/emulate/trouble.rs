@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use triggerd::clock::monotonic;
 
+use crate::support::bounded;
 use crate::support::emulator::{FOLDER, Response, call, emulator, get, post};
 
 /// One call that starts a job which is over at once, in long polling, with one trouble.
@@ -31,6 +32,30 @@ async fn a_status_comes_before_or_after_the_job_is_made() {
     assert!(refused.header("retry-after").unwrap().ends_with(" GMT"));
     let (page, _) = started_with(json!({"on": "start", "status": 200, "body": "html"})).await;
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+}
+
+#[tokio::test]
+async fn a_caller_who_gives_up_during_the_delay_does_not_know_that_the_job_runs() {
+    for trouble in [
+        json!({"on": "start", "do": "drop", "after": true, "delay": "10m"}),
+        json!({"on": "start", "do": "slow", "delay": "10m"}),
+    ] {
+        let emulator = emulator("").await;
+        let body = json!({"emulate": {"trouble": [trouble]}});
+        tokio::select! {
+            response = post(&emulator, &body) => panic!("answered in time: {response:?}"),
+            () = bounded(emulator.until(|emulator| emulator.jobs().len() == 1)) => {}
+        }
+        let firings = emulator.firings();
+        assert_eq!((firings.firings, firings.jobs), (1, 1));
+    }
+    let emulator = emulator("").await;
+    let body = json!({"emulate": {"trouble": [{"on": "start", "do": "drop", "delay": "10m"}]}});
+    tokio::select! {
+        response = post(&emulator, &body) => panic!("answered in time: {response:?}"),
+        () = bounded(emulator.until(|emulator| emulator.firings().firings == 1)) => {}
+    }
+    assert_eq!(emulator.jobs().len(), 0, "without after there is none");
 }
 
 #[tokio::test]
