@@ -53,8 +53,12 @@ pub(crate) async fn run(verb: super::Emulate) -> Result<(), Failure> {
         .map_err(|error| Failure::new(NOT_WELL, format!("cannot listen for signals: {error}")))?;
     let emulator = Emulator::start(settings).await?;
     let ready = Ready::of(&emulator, &told);
-    if !emulator.address().ip().is_loopback() && told.token.is_none() {
-        print::note("whoever reaches this address may start jobs and read the ledger: no token is asked for");
+    let addresses = [Some(emulator.address()), emulator.portal()];
+    if addresses.into_iter().flatten().any(|address| !address.ip().is_loopback()) {
+        print::note(match told.token {
+            None => "whoever reaches this address may start jobs and read the ledger: no token is asked for",
+            Some(_) => "whoever reaches this address may read the ledger: it asks for no token",
+        });
     }
     print::out(if verb.json { print::json(&ready)? } else { ready.text(&told) })?;
     while signals.next().await != Wish::Stop {}
