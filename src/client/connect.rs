@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 use tower_service::Service;
+
+use super::departure::Departure;
 
 /// A dead peer, or a middlebox that has forgotten us, is noticed by a held exchange after about this.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
@@ -92,21 +94,66 @@ pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
     cause.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
 }
 
-/// A stream that counts what it accepted: the one proof that nothing of a request was sent.
+/// What was written to a connection: the one proof that nothing of a request was sent.
+#[derive(Default)]
+pub(super) struct Written {
+    bytes: AtomicU64,
+    /// Of the firing whose first byte comes next.
+    departure: Mutex<Option<Departure>>,
+}
+
+impl Written {
+    /// Bytes accepted so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The next byte is the first one of a firing.
+    pub(super) fn announce(&self, departure: Departure) {
+        *self.departure() = Some(departure);
+    }
+
+    /// Bytes are about to be written.
+    fn begin(&self) -> io::Result<()> {
+        match &*self.departure() {
+            Some(departure) => departure.tell(),
+            None => Ok(()),
+        }
+    }
+
+    /// So many were.
+    fn count(&self, n: usize) {
+        *self.departure() = None;
+        self.bytes.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    fn departure(&self) -> MutexGuard<'_, Option<Departure>> {
+        self.departure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream that keeps account of what it accepted.
 pub(super) struct Counted<T> {
     stream: T,
-    written: Arc<AtomicU64>,
+    written: Arc<Written>,
 }
 
 impl<T> Counted<T> {
-    /// The counter: bytes accepted so far.
-    pub(super) fn written(&self) -> Arc<AtomicU64> {
+    /// The account.
+    pub(super) fn written(&self) -> Arc<Written> {
         Arc::clone(&self.written)
     }
+}
 
-    fn count(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+impl<T: Write + Unpin> Counted<T> {
+    fn write(
+        &mut self,
+        write: impl FnOnce(Pin<&mut T>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.written.begin()?;
+        let polled = write(Pin::new(&mut self.stream));
         if let Poll::Ready(Ok(n)) = polled {
-            self.written.fetch_add(n as u64, Ordering::Relaxed);
+            self.written.count(n);
         }
         polled
     }
@@ -124,8 +171,7 @@ impl<T: Read + Unpin> Read for Counted<T> {
 
 impl<T: Write + Unpin> Write for Counted<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.count(polled)
+        self.write(|stream| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -133,8 +179,7 @@ impl<T: Write + Unpin> Write for Counted<T> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.count(polled)
+        self.write(|stream| stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

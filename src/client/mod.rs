@@ -9,6 +9,7 @@ mod arguments;
 mod asking;
 mod auth;
 mod connect;
+mod departure;
 mod firing;
 mod gate;
 mod pool;
@@ -28,6 +29,7 @@ use url::Url;
 use self::asking::Asker;
 use self::auth::{Keyring, Pass};
 use self::connect::Connector;
+pub use self::departure::Departure;
 use self::firing::Firing;
 use self::pool::Pool;
 pub use self::probe::{Probed, probe};
@@ -91,6 +93,8 @@ pub enum Wish {
         call_mode: CallMode,
         /// Visible ASCII, the same for all attempts of a round.
         idempotency_key: String,
+        /// To be told right before anything is sent.
+        departure: Departure,
     },
     /// A GET of a status or output URI.
     Ask {
@@ -152,13 +156,14 @@ impl<K: Clock> HttpClient<K> {
         pass: &Pass,
         order: &Order,
         (request, call_mode, key): (&Request, CallMode, &str),
+        departure: &Departure,
         timer: Pin<&mut Sleep>,
     ) -> Result<Reply, Break> {
         let trigger = &order.trigger;
         let firing = setup.firing(trigger, &self.inner.pool)?;
         let letter = firing.letter(request, call_mode, key, pass.token())?;
-        let exchange =
-            firing.origin().exchange(|| letter.request(), trigger.connect_timeout, trigger.max_output, timer);
+        let (timeout, cap) = (trigger.connect_timeout, trigger.max_output);
+        let exchange = firing.origin().exchange(|| letter.request(), departure, timeout, cap, timer);
         let (parts, body) = exchange.await?;
         answer::reply(&parts, body, letter.url, self.inner.clock.now())
     }
@@ -182,10 +187,10 @@ impl<K: Clock> Client for HttpClient<K> {
         let timer = pin!(tokio::time::sleep(order.timeout));
         let trigger = &order.trigger;
         let (pass, end) = match &order.wish {
-            Wish::Fire { request, call_mode, idempotency_key } => {
+            Wish::Fire { request, call_mode, idempotency_key, departure } => {
                 let pass = setup.keys.enter(trigger)?;
                 let what = (&**request, *call_mode, idempotency_key.as_str());
-                let end = self.fire(&setup, &pass, &order, what, timer).await;
+                let end = self.fire(&setup, &pass, &order, what, departure, timer).await;
                 (pass, end)
             }
             Wish::Ask { url, credential } => {

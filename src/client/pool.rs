@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
-use super::connect::{Connector, reason};
+use super::connect::{Connector, Written, reason};
+use super::departure::Departure;
 use super::shelf::{FRESH, Shelf};
 use super::{answer, lost, not_sent, too_slow};
 use crate::clock::monotonic;
@@ -42,7 +43,7 @@ pub(super) struct Origin {
 struct Line {
     sender: SendRequest<Full<Bytes>>,
     stand: Arc<Stand>,
-    written: Arc<AtomicU64>,
+    written: Arc<Written>,
     task: JoinHandle<()>,
 }
 
@@ -104,18 +105,20 @@ impl Origin {
     pub(super) async fn exchange(
         self: &Arc<Self>,
         request: impl Fn() -> Request<Full<Bytes>> + Send,
+        departure: &Departure,
         connect_timeout: Duration,
         cap: u64,
         timer: Pin<&mut Sleep>,
     ) -> Result<(Parts, Body), Break> {
         let idle = self.idle().await;
-        self.exchange_over(idle, request, connect_timeout, cap, timer).await
+        self.exchange_over(idle, request, departure, connect_timeout, cap, timer).await
     }
 
     async fn exchange_over(
         self: &Arc<Self>,
         mut idle: Option<Line>,
         request: impl Fn() -> Request<Full<Bytes>> + Send,
+        departure: &Departure,
         connect_timeout: Duration,
         cap: u64,
         mut timer: Pin<&mut Sleep>,
@@ -133,7 +136,8 @@ impl Origin {
                     }
                 },
             };
-            let before = line.written.load(Ordering::Relaxed);
+            let before = line.written.bytes();
+            line.written.announce(departure.clone());
             let answered = tokio::select! {
                 biased;
                 answered = line.sender.try_send_request(request()) => Some(answered),
@@ -154,7 +158,7 @@ impl Origin {
             // Only when the connection's task is gone can it write no more.
             line.task.abort();
             let _ = (&mut line.task).await;
-            let is_unsent = line.written.load(Ordering::Relaxed) == before;
+            let is_unsent = line.written.bytes() == before;
             if is_reused && error.is_some() {
                 self.shelf().distrust(monotonic());
                 if is_unsent {
@@ -284,7 +288,8 @@ mod tests {
     async fn send(origin: &Arc<Origin>, idle: Option<Line>) -> Result<(Parts, Body), Break> {
         const LONG: Duration = Duration::from_secs(20);
         let timer = pin!(tokio::time::sleep(LONG));
-        origin.exchange_over(idle, request, LONG, 100, timer).await
+        let departure = Departure::new(|| Ok(()));
+        origin.exchange_over(idle, request, &departure, LONG, 100, timer).await
     }
 
     async fn answer(listener: &TcpListener) -> TcpStream {

@@ -155,7 +155,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         for row in committed.intended {
             match self.intake.trigger(&row.trigger_name) {
                 Some(trigger) if self.stopping.is_none() => self.fire(row, trigger, now),
-                _ => self.returned.push(Return { before: row.invocation, due_at: row.due_at }),
+                _ => self.returned.push(Return { before: row.invocation, due_at: row.due_at, unsent: None }),
             }
         }
         if let Some(survey) = committed.survey {
@@ -202,6 +202,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         if let Some(place) = flight.place.take() {
             self.lanes.free_place(place);
         }
+        if let Some(slot) = flight.slot.take() {
+            self.slots.free(slot);
+        }
         if let Stage::Storing(action) = &flight.stage {
             let action = action.clone();
             self.act(id, action);
@@ -215,7 +218,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             "request {id} had changed before its change could be stored; reads it again"
         );
         if let Some(flight) = self.flights.get(&id) {
-            self.lost.insert(id, flight.row.invocation.attempt);
+            self.lost.insert(id, (flight.row.invocation.attempt, flight.slot));
         }
         self.drop_flight(id);
         self.astray.push(id);

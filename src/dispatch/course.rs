@@ -115,7 +115,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     pub(super) fn give_up_turn(&mut self, id: i64) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
         if let Some(before) = flight.before.take() {
-            self.returned.push(Return { before: before.invocation, due_at: before.due_at });
+            self.returned.push(Return { before: before.invocation, due_at: before.due_at, unsent: None });
         }
         self.drop_flight(id);
     }

@@ -1,5 +1,6 @@
 //! One row taken up: ask the rules, store what they say, act on it when it is stored.
 
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use url::Url;
 
 use super::lanes::{Lanes, Seat};
 use super::{Dispatcher, Exchanged};
-use crate::client::{Admission, Client, Order, Wish};
+use crate::client::{Admission, Client, Departure, Order, Wish};
 use crate::clock::{Clock, UnixMillis};
 use crate::invocation::{Action, Break, Call, Code, Context, Event, Outcome, Phase, Step, step};
 use crate::queue::{Change, Polled, Return, Store, Taken};
@@ -31,6 +32,8 @@ pub(super) struct Flight {
     counted: bool,
     /// The place of a firing, until its end is stored.
     pub(super) place: Option<Seat>,
+    /// Where the flight record has its firing, until the end of that is stored.
+    pub(super) slot: Option<usize>,
     pub(super) stage: Stage,
 }
 
@@ -81,8 +84,12 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                     self.instance_id, id, flight.request.created_at.0, invocation.round
                 );
                 let call_mode = invocation.firing_mode(&flight.trigger);
-                let wish =
-                    Wish::Fire { request: Arc::clone(&flight.request), call_mode, idempotency_key: key };
+                let slot = *flight.slot.get_or_insert_with(|| self.slots.take());
+                let (store, attempt) = (self.store.clone(), invocation.attempt);
+                let departure =
+                    Departure::new(move || store.note_firing(slot, id, attempt).map_err(io::Error::other));
+                let request = Arc::clone(&flight.request);
+                let wish = Wish::Fire { request, call_mode, idempotency_key: key, departure };
                 (wish, flight.trigger.response_timeout)
             }
             Call::Ask { url, credential, .. } => {
@@ -253,7 +260,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let Ok(Step { next, action: Action::Call(Call::Fire), .. }) = step(&row.invocation, Event::Due, &cx)
         else {
             // It expired between the look and now. It goes back, and the survey in the same commit ends it.
-            self.returned.push(Return { before: row.invocation, due_at: row.due_at });
+            self.returned.push(Return { before: row.invocation, due_at: row.due_at, unsent: None });
             return self.intake.survey_soon();
         };
         let place = match next.firing_mode(&trigger) {
@@ -278,6 +285,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             before: Some(Box::new(row)),
             counted: true,
             place: Some(place),
+            slot: None,
             stage: Stage::Queued(Call::Fire),
         };
         self.flights.insert(id, flight);
@@ -321,7 +329,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let id = row.invocation.id;
         let counted = row.invocation.phase != Phase::Pending;
         self.waiting.remove(id);
-        self.flights.insert(id, Flight { trigger, row, request, before: None, counted, place: None, stage });
+        let flight = Flight { trigger, row, request, before: None, counted, place: None, slot: None, stage };
+        self.flights.insert(id, flight);
     }
 }
 

@@ -13,6 +13,7 @@ mod lanes;
 mod pruner;
 mod pulse;
 mod reading;
+mod slots;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -31,7 +32,7 @@ pub use pulse::{Beats, Pulse};
 
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
-use crate::invocation::{Break, Event, Reply};
+use crate::invocation::{AttemptEnd, Break, Event, Reply};
 use crate::queue::{Change, Committed, Error, Failed, Recovered, Return, Store, Taken, Waiting as ToPoll};
 use crate::trigger::Trigger;
 use board::Board;
@@ -40,6 +41,7 @@ use executor::Flight;
 use intake::{Asked, Intake};
 use lanes::Lanes;
 use reading::Loaded;
+use slots::Slots;
 use waiting::Waiting;
 
 /// What the configuration says to the engine.
@@ -106,6 +108,7 @@ pub struct Dispatcher<S, W, C> {
     waiting: Waiting,
     flights: HashMap<i64, Flight>,
     exchanges: JoinSet<Exchanged>,
+    slots: Slots,
 
     /// What the next commit takes.
     changes: Vec<Change>,
@@ -116,8 +119,9 @@ pub struct Dispatcher<S, W, C> {
     handed: HashSet<i64>,
     /// Rows that are `triggering` by a commit that was thought to have failed: never sent.
     unsent: HashSet<i64>,
-    /// Rows whose firing ended in a change that could not be stored, by the attempt: sent, whatever the table says.
-    lost: HashMap<i64, u32>,
+    /// Rows whose firing ended in a change that could not be stored, by the attempt and its slot: sent, whatever the table
+    /// says.
+    lost: HashMap<i64, (u32, Option<usize>)>,
     /// The triggers of this configuration are not in the table yet.
     unregistered: bool,
     /// The commit under way: the ids it changes, what it looks for.
@@ -158,6 +162,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             waiting: Waiting::default(),
             flights: HashMap::new(),
             exchanges: JoinSet::new(),
+            slots: Slots::default(),
             changes: Vec::new(),
             returned: Vec::new(),
             astray: Vec::new(),
@@ -188,7 +193,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// Only what no waiting cures: a database that is damaged or newer. While it is merely unavailable, the
     /// engine keeps what it must write and tries again.
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), Error> {
-        let (found, interrupted) = loop {
+        let (found, rows) = loop {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -199,7 +204,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 found = recover(&self.store, &self.clock, &self.settings) => break found?,
             }
         };
-        self.resume(found, interrupted);
+        self.resume(found, rows);
         let mut orphaned = false;
         loop {
             // One instant for the whole turn: what does not begin by it is what `wake_at` waits for.
@@ -248,18 +253,31 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     }
 
     /// What a start finds: rows in which the last daemon died, rows to be polled.
-    fn resume(&mut self, found: Recovered, interrupted: Vec<Taken>) {
+    fn resume(&mut self, found: Recovered, rows: Vec<Taken>) {
         self.instance_id = found.instance_id;
         self.follow_all(found.waiting);
-        for row in interrupted {
+        let mut rows: HashMap<i64, Taken> = rows.into_iter().map(|row| (row.invocation.id, row)).collect();
+        for id in &found.interrupted {
+            // That of a row that cannot be read stays taken: the next start judges it.
+            let slot = self.slots.take();
+            let Some(row) = rows.remove(id) else { continue };
             self.board.enter(&row.trigger_name);
             self.judge(row, Event::Due);
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.slot = Some(slot);
+            }
         }
+        let now = self.clock.now();
+        for row in found.unsent.iter().filter_map(|id| rows.remove(id)) {
+            let unsent = Some(AttemptEnd::unsent(&row.invocation, now));
+            self.returned.push(Return { before: row.invocation.before_intent(), due_at: None, unsent });
+        }
+        let (interrupted, unsent) = (found.interrupted.len(), found.unsent.len());
         tracing::info!(
             epoch = found.epoch,
-            interrupted = found.interrupted.len(),
-            "resumed: {} requests were being fired when the last daemon ended",
-            found.interrupted.len()
+            interrupted,
+            unsent,
+            "resumed: {interrupted} requests were being fired when the last daemon ended, {unsent} were about to be"
         );
     }
 
@@ -308,7 +326,10 @@ async fn recover<S: Store, C: Clock>(
     let mut pause = None;
     loop {
         let found = match store.start(triggers.clone(), clock.now()).await {
-            Ok(found) => store.load(found.interrupted.clone()).await.map(|rows| (found, rows)),
+            Ok(found) => {
+                let ids = [&found.interrupted[..], &found.unsent[..]].concat();
+                store.load(ids).await.map(|rows| (found, rows))
+            }
             Err(e) => Err(e),
         };
         match found {

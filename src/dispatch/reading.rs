@@ -77,7 +77,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 continue;
             }
             if row.invocation.phase == Phase::Triggering
-                && self.lost.get(&id) == Some(&row.invocation.attempt)
+                && self.lost.get(&id).map(|(attempt, _)| *attempt) == Some(row.invocation.attempt)
             {
                 tracing::error!(
                     request.id = id,
@@ -85,13 +85,12 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 );
                 continue;
             }
-            self.lost.remove(&id);
+            if let Some((_, Some(slot))) = self.lost.remove(&id) {
+                self.slots.free(slot);
+            }
             if self.unsent.remove(&id) && row.invocation.phase == Phase::Triggering {
-                row.invocation.attempt -= 1;
-                if row.invocation.attempt == 0 {
-                    row.invocation.started_at = None;
-                }
-                self.returned.push(Return { before: row.invocation, due_at: None });
+                let before = row.invocation.before_intent();
+                self.returned.push(Return { before, due_at: None, unsent: None });
                 // Nothing else says that it is ready again.
                 self.intake.survey_soon();
                 continue;

@@ -6,10 +6,11 @@ use url::Url;
 
 use super::action::{Final, Fired};
 use super::{
-    Action, AttemptEnd, AttemptOutcome, Break, Call, Code, Context, Outcome, Phase, Reply, Step, Trouble,
-    Turn, asked_wait, async_polling, fire_and_forget, following, long_polling,
+    Action, AttemptEnd, AttemptOutcome, Break, Call, Code, Context, Invocation, Memory, Outcome, Phase,
+    Reply, Step, Trouble, Turn, asked_wait, async_polling, fire_and_forget, following, long_polling,
 };
 use crate::backoff::shortened;
+use crate::clock::UnixMillis;
 use crate::request::CallMode;
 
 /// A pending invocation is due: fire, unless it is too late.
@@ -26,6 +27,39 @@ pub(super) fn begin(mut turn: Turn, cx: &Context<'_>) -> Step {
         turn.next.memory.counted_deadline = true;
     }
     turn.into_step(Action::Call(Call::Fire), "due")
+}
+
+impl Invocation {
+    /// As it was before its intent, whose firing was never sent and is not charged. When that became due is not known any
+    /// more, and whether it was the first of its round only by what the round remembers.
+    #[must_use]
+    pub fn before_intent(mut self) -> Self {
+        let first = Memory { counted_deadline: self.memory.counted_deadline, ..Memory::default() };
+        if self.memory == first && self.http_status.is_none() {
+            self.started_at = None;
+            if self.memory.counted_deadline {
+                self.deadline_at = None;
+                self.memory.counted_deadline = false;
+            }
+        }
+        Self { phase: Phase::Pending, attempt: self.attempt.saturating_sub(1), ..self }
+    }
+}
+
+impl AttemptEnd {
+    /// The end of a firing that was intended when the daemon died, and was never sent.
+    #[must_use]
+    pub fn unsent(intended: &Invocation, now: UnixMillis) -> Self {
+        let message = "the daemon ended before the trigger was fired; fired again, not charged";
+        Self {
+            started_at: intended.started_at.unwrap_or(now),
+            ended_at: now,
+            http_status: None,
+            outcome: AttemptOutcome::NotSent,
+            status_uri: None,
+            trouble: Some(Trouble::new(Code::NotSent, message)),
+        }
+    }
 }
 
 /// Why an invocation that is not with the far end must not be fired (again).

@@ -61,6 +61,12 @@ impl Row {
             && !invocation.is_late(now)
     }
 
+    /// Each firing that is charged has one, and the next firing takes the number of one that is not.
+    fn end_attempt(&mut self, attempt: u32, end: AttemptEnd) {
+        self.attempts.truncate(attempt.saturating_sub(1) as usize);
+        self.attempts.push(end);
+    }
+
     /// When a start polls it: at once where its origin was not allowed, since this configuration may allow it.
     fn polled_at(&self) -> UnixMillis {
         let trouble = self.taken.invocation.trouble.as_ref();
@@ -79,6 +85,10 @@ struct Table {
     version: u64,
     surveyed: Option<u64>,
     epoch: i64,
+    /// The flight record, by slot.
+    flights: BTreeMap<usize, (i64, u32)>,
+    /// What was in it is not known: the machine has gone down.
+    flights_lost: bool,
     status: BTreeMap<String, TriggerStatus>,
     ready: bool,
     stopped: bool,
@@ -143,6 +153,17 @@ impl MemoryStore {
         self.table().status.get(trigger).cloned()
     }
 
+    /// The machine goes down, and the flight record with it.
+    pub fn lose_flights(&self) {
+        self.table().flights_lost = true;
+    }
+
+    /// Whether the flight record has this firing.
+    #[must_use]
+    pub fn has_left(&self, id: i64, attempt: u32) -> bool {
+        self.table().flights.values().any(|flight| *flight == (id, attempt))
+    }
+
     /// Whether the daemon has said that it stops.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
@@ -178,7 +199,9 @@ impl Table {
         row.taken.invocation.hops = 0;
         row.taken.due_at = change.due_at;
         row.finished_at = change.finished_at;
-        row.attempts.extend(change.attempt);
+        if let Some(end) = change.attempt {
+            row.end_attempt(row.taken.invocation.attempt, end);
+        }
         row.output = change.output.or(row.output.take());
         true
     }
@@ -287,12 +310,20 @@ impl Store for MemoryStore {
         table.handed_over.clear();
         let mut found =
             Recovered { instance_id: "memory".to_owned(), epoch: table.epoch, ..Recovered::default() };
+        let mut doubtful = Vec::new();
         for (id, row) in &table.rows {
-            if row.taken.invocation.phase == Phase::Triggering {
-                found.interrupted.push(*id);
+            let firing = (*id, row.taken.invocation.attempt);
+            if row.taken.invocation.phase != Phase::Triggering {
+                found.waiting.extend(table.waiting(*id));
+            } else if table.flights_lost || table.flights.values().any(|flight| *flight == firing) {
+                doubtful.push(firing);
+            } else {
+                found.unsent.push(*id);
             }
-            found.waiting.extend(table.waiting(*id));
         }
+        found.interrupted.extend(doubtful.iter().map(|(id, _)| *id));
+        table.flights = doubtful.into_iter().enumerate().collect();
+        table.flights_lost = false;
         found.waiting.sort_by_key(|row| row.due_at);
         Ok(found)
     }
@@ -332,6 +363,9 @@ impl Store for MemoryStore {
                 row.taken.invocation =
                     Invocation { phase: Phase::Pending, cancel_requested, ..returned.before };
                 row.taken.due_at = returned.due_at;
+                if let Some(end) = returned.unsent {
+                    row.end_attempt(row.taken.invocation.attempt + 1, end);
+                }
             }
         }
         table.handed_over.retain(|id| !batch.taken_over.contains(id));
@@ -389,5 +423,10 @@ impl Store for MemoryStore {
 
     async fn hint(&self) {
         self.hint.notified().await;
+    }
+
+    fn note_firing(&self, slot: usize, id: i64, attempt: u32) -> Result<(), Error> {
+        self.table().flights.insert(slot, (id, attempt));
+        Ok(())
     }
 }

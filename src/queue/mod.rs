@@ -139,6 +139,8 @@ pub struct Return {
     pub before: Invocation,
     /// What `due_at` was.
     pub due_at: Option<UnixMillis>,
+    /// The firing that the last daemon intended and did not get to, for the history. The next one takes its number.
+    pub unsent: Option<AttemptEnd>,
 }
 
 /// A sign of life.
@@ -376,8 +378,11 @@ pub struct Recovered {
     pub instance_id: String,
     /// This start's number.
     pub epoch: i64,
-    /// Rows in which the last daemon died while firing.
+    /// Rows in which the last daemon died while firing. Their firings fill the first slots of the flight record, in
+    /// this order, as if [`Store::note_firing`] had just been told of them.
     pub interrupted: Vec<i64>,
+    /// Rows that the last daemon was about to fire when it died; the flight record says that their firings never left.
+    pub unsent: Vec<i64>,
     /// Rows to be polled.
     pub waiting: Vec<Waiting>,
 }
@@ -411,4 +416,11 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Ends when others may have committed; a hint, which may be wrong or missing.
     fn hint(&self) -> impl Future<Output = ()> + Send;
+
+    /// Notes that a firing leaves now: if this process dies before its end is stored, it is in doubt. The slot is one of
+    /// no other firing, until the end is stored. Called right before the first byte goes out, so it must not wait.
+    ///
+    /// # Errors
+    /// When it cannot be noted, and the next start would take the firing for one that was never sent: it must not leave.
+    fn note_firing(&self, slot: usize, id: i64, attempt: u32) -> Result<(), Error>;
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use triggerd::client::{Admission, Client, HttpClient, Order, Wish};
+use triggerd::client::{Admission, Client, Departure, HttpClient, Order, Wish};
 use triggerd::clock::{Clock, SystemClock, UnixMillis};
 use triggerd::invocation::{BodyEnd, Break, Code, Reply};
 use triggerd::request::{CallMode, Request};
@@ -46,6 +46,7 @@ fn firing(trigger: Trigger, arguments: &str, timeout: Duration) -> Order {
         created_at: UnixMillis(1_700_000_000_000),
     };
     let wish = Wish::Fire {
+        departure: Departure::new(|| Ok(())),
         request: Arc::new(request),
         call_mode: CallMode::LongPolling,
         idempotency_key: "inst-7-1700000000000-1".to_owned(),

@@ -83,6 +83,8 @@ pub(crate) trait Table: Sized {
     async fn is_stopped(&self) -> bool;
     /// Slots used, and what is waited for.
     async fn status(&self, trigger: &str) -> Option<(i64, Option<String>)>;
+    /// The machine goes down: of the flight record nothing is known.
+    async fn lose_flights(&self);
     /// The daemon goes, and another one comes.
     async fn reopen(self) -> Self;
 }
@@ -172,6 +174,10 @@ impl Table for InMemory {
         Some((i64::try_from(status.slots_used).unwrap(), hold))
     }
 
+    async fn lose_flights(&self) {
+        self.0.lose_flights();
+    }
+
     async fn reopen(self) -> Self {
         self
     }
@@ -199,6 +205,9 @@ macro_rules! contract {
 contract! {
     a_start_has_a_new_number_and_the_old_name
     a_start_tells_what_was_being_fired_and_what_waits_for_a_poll
+    what_was_to_be_fired_and_never_left_is_told_apart_at_every_start_until_it_is_judged
+    without_the_flight_record_every_row_that_was_to_be_fired_is_in_doubt
+    a_firing_that_never_left_is_told_in_the_history_until_the_next_one_takes_its_number
     a_start_asks_at_once_whose_origin_was_not_allowed
     a_pause_survives_a_register_and_ends_with_a_resume
     rows_of_a_trigger_that_left_wait_until_it_is_back
@@ -382,16 +391,75 @@ async fn a_start_tells_what_was_being_fired_and_what_waits_for_a_poll<T: Table>(
     let collecting = Change { due_at: Some(at(2000)), ..to("polling", collecting) };
     assert_eq!(change(table.store(), vec![collecting]).await, [] as [i64; 0]);
     let died = intended(&table, new("beta")).await;
+    table.store().note_firing(0, died.invocation.id, 1).unwrap();
     let done = intended(&table, new("beta")).await;
+    table.store().note_firing(1, done.invocation.id, 1).unwrap();
     change(table.store(), vec![ended(fired(&done), Outcome::Succeeded)]).await;
     table.insert(new("beta")).await;
 
     let table = table.reopen().await;
     let found = table.store().start(triggers(), at(1)).await.unwrap();
-    assert_eq!(found.interrupted, [died.invocation.id]);
+    assert_eq!((found.interrupted, found.unsent), (vec![died.invocation.id], vec![]));
     let waiting: Vec<_> =
         found.waiting.iter().map(|row| (row.id, row.due_at, row.trigger_name.as_str())).collect();
     assert_eq!(waiting, [(late.id, at(2000), "alpha"), (soon.id, at(3000), "alpha")]);
+}
+
+async fn what_was_to_be_fired_and_never_left_is_told_apart_at_every_start_until_it_is_judged<T: Table>() {
+    let table = started::<T>().await;
+    let sent = intended(&table, new("alpha")).await.invocation.id;
+    let unsent = intended(&table, new("alpha")).await.invocation.id;
+    // A slot far beyond the first ones, which another firing had before.
+    table.store().note_firing(9000, unsent, 9).unwrap();
+    table.store().note_firing(9000, sent, 1).unwrap();
+    let mut table = table.reopen().await;
+    for start in 0..2 {
+        let found = table.store().start(triggers(), at(start)).await.unwrap();
+        assert_eq!((found.interrupted, found.unsent), (vec![sent], vec![unsent]), "at start {start}");
+        table = table.reopen().await;
+    }
+    // The first slot is that of the firing in doubt: what is noted elsewhere leaves it there.
+    table.store().start(triggers(), at(3)).await.unwrap();
+    let other = intended(&table, new("beta")).await.invocation.id;
+    table.store().note_firing(1, other, 1).unwrap();
+    let table = table.reopen().await;
+    let found = table.store().start(triggers(), at(4)).await.unwrap();
+    assert_eq!((found.interrupted, found.unsent), (vec![sent, other], vec![unsent]));
+}
+
+async fn without_the_flight_record_every_row_that_was_to_be_fired_is_in_doubt<T: Table>() {
+    let table = started::<T>().await;
+    let first = intended(&table, new("alpha")).await.invocation.id;
+    let second = intended(&table, new("alpha")).await.invocation.id;
+    table.store().note_firing(0, first, 1).unwrap();
+    table.lose_flights().await;
+    let table = table.reopen().await;
+    let found = table.store().start(triggers(), at(1)).await.unwrap();
+    assert_eq!((found.interrupted, found.unsent), (vec![first, second], vec![]));
+}
+
+async fn a_firing_that_never_left_is_told_in_the_history_until_the_next_one_takes_its_number<T: Table>() {
+    let table = started::<T>().await;
+    let row = intended(&table, new("alpha")).await;
+    let mut fired_once = fired(&row);
+    let unsent = Some(AttemptEnd::unsent(&fired_once, at(2)));
+    let returned = vec![Return { before: row.invocation.clone(), due_at: None, unsent }];
+    table.store().commit(Batch { returned: returned.clone(), ..Batch::default() }).await.unwrap();
+    let seen = table.read(row.invocation.id).await;
+    assert_eq!(
+        (seen.state.as_str(), seen.attempt, seen.started_at, seen.deadline_at),
+        ("pending", 0, None, None)
+    );
+    assert_eq!(seen.attempts, ["not_sent"]);
+    assert_eq!(ids(&see(table.store(), look(all())).await.intended), [row.invocation.id]);
+    fired_once.phase = Phase::Triggering;
+    let end = AttemptEnd { outcome: AttemptOutcome::Answered, ..AttemptEnd::unsent(&fired_once, at(3)) };
+    let answered = Change { attempt: Some(end), ..ended(fired_once, Outcome::Succeeded) };
+    change(table.store(), vec![answered]).await;
+    // What comes a second time finds nothing to give back, and leaves the history alone.
+    table.store().commit(Batch { returned, ..Batch::default() }).await.unwrap();
+    let seen = table.read(row.invocation.id).await;
+    assert_eq!((seen.state.as_str(), seen.attempts), ("succeeded", vec!["answered".to_owned()]));
 }
 
 async fn a_start_asks_at_once_whose_origin_was_not_allowed<T: Table>() {
@@ -571,7 +639,7 @@ async fn a_batch_that_is_written_twice_is_stored_once<T: Table>() {
             },
             Change { attempt: Some(firing(AttemptOutcome::Accepted)), ..accepted(fired(&waits), at(9)) },
         ],
-        returned: vec![Return { before: back.invocation.clone(), due_at: None }],
+        returned: vec![Return { before: back.invocation.clone(), due_at: None, unsent: None }],
         ..Batch::default()
     };
     let all = [ends.invocation.id, waits.invocation.id, back.invocation.id];
@@ -670,7 +738,7 @@ async fn a_returned_intent_leaves_the_row_as_it_was<T: Table>() {
     let returned = committed
         .intended
         .into_iter()
-        .map(|row| Return { before: row.invocation, due_at: row.due_at })
+        .map(|row| Return { before: row.invocation, due_at: row.due_at, unsent: None })
         .collect();
     table.store().commit(Batch { returned, ..Batch::default() }).await.unwrap();
     assert_eq!(stored().await, before);
@@ -680,14 +748,15 @@ async fn a_return_of_another_attempt_or_state_is_dropped<T: Table>() {
     let table = started::<T>().await;
     let row = intended(&table, new("alpha")).await;
     let id = row.invocation.id;
-    let stale = Return { before: Invocation { attempt: 1, ..row.invocation.clone() }, due_at: None };
+    let stale =
+        Return { before: Invocation { attempt: 1, ..row.invocation.clone() }, due_at: None, unsent: None };
     let before = table.read(id).await;
     table.store().commit(Batch { returned: vec![stale], ..Batch::default() }).await.unwrap();
     assert_eq!(table.read(id).await, before);
 
     // A cancel that came while the intent was held stays.
     table.cancel(id).await;
-    let right = Return { before: row.invocation.clone(), due_at: None };
+    let right = Return { before: row.invocation.clone(), due_at: None, unsent: None };
     table.store().commit(Batch { returned: vec![right.clone()], ..Batch::default() }).await.unwrap();
     let seen = table.read(id).await;
     assert_eq!((seen.state.as_str(), seen.cancel_requested), ("pending", true));
@@ -695,7 +764,7 @@ async fn a_return_of_another_attempt_or_state_is_dropped<T: Table>() {
     let ended = intended(&table, new("alpha")).await;
     change(table.store(), vec![self::ended(fired(&ended), Outcome::Succeeded)]).await;
     let before = table.read(ended.invocation.id).await;
-    let late = Return { before: ended.invocation.clone(), due_at: None };
+    let late = Return { before: ended.invocation.clone(), due_at: None, unsent: None };
     table.store().commit(Batch { returned: vec![late], ..Batch::default() }).await.unwrap();
     assert_eq!(table.read(ended.invocation.id).await, before);
 }
@@ -703,7 +772,7 @@ async fn a_return_of_another_attempt_or_state_is_dropped<T: Table>() {
 async fn a_row_returned_in_a_batch_may_be_intended_by_its_look<T: Table>() {
     let table = started::<T>().await;
     let row = intended(&table, new("alpha")).await;
-    let returned = vec![Return { before: row.invocation.clone(), due_at: None }];
+    let returned = vec![Return { before: row.invocation.clone(), due_at: None, unsent: None }];
     let batch = Batch { returned, look: Some(look(all())), ..Batch::default() };
     let committed = table.store().commit(batch).await.unwrap();
     assert_eq!(committed.intended, [row]);

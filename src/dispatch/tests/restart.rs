@@ -25,6 +25,68 @@ async fn a_firing_cut_off_by_a_crash_is_uncertain_or_repeated_as_its_trigger_say
 }
 
 #[tokio::test]
+async fn a_firing_that_never_left_is_not_charged_and_begins_again() {
+    // One connection: of the rows that are to be fired, one is on the wire.
+    let narrow = |mut settings: crate::dispatch::Settings| {
+        settings.limits.max_per_origin = 1;
+        settings
+    };
+    for machine_dies in [false, true] {
+        let mut rig = Rig::with(narrow(settings([trigger("t")])), |_| {}).await;
+        for id in 1..=3 {
+            rig.insert(id, "t");
+        }
+        rig.settle().await;
+        assert_eq!(rig.count("triggering", 1..=3), 3);
+        rig.kill().await;
+        if machine_dies {
+            rig.store.memory.lose_flights();
+        }
+        rig.launch();
+        rig.settle().await;
+        assert_eq!((rig.state(1), rig.code(1)), ("uncertain", Some("interrupted")));
+        if machine_dies {
+            assert_eq!(rig.count("uncertain", 1..=3), 3);
+            continue;
+        }
+        assert_eq!(rig.wire.log(), ["1 fire", "2 fire"], "the next one has the connection");
+        rig.wire.answer(2, accepted(2));
+        rig.settle().await;
+        let row = rig.row(2).taken.invocation;
+        assert_eq!((row.attempt, row.phase.as_str()), (1, "polling"));
+        // Killed once more: who waited for the connection all the time is still free of doubt.
+        rig.restart().await;
+        assert_eq!(
+            (rig.state(3), rig.code(3)),
+            ("uncertain", Some("interrupted")),
+            "it had the connection by then"
+        );
+        assert_eq!(rig.wire.fired(3), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_doubt_that_was_not_judged_before_the_next_crash_stays_one() {
+    let mut rig = Rig::new([trigger("t")]).await;
+    rig.insert(1, "t");
+    rig.settle().await;
+    rig.kill().await;
+    for _ in 0..3 {
+        // The start itself is stored, and nothing after it.
+        let hold = rig.store.hold_commits();
+        rig.launch();
+        rig.settle().await;
+        assert_eq!(rig.state(1), "triggering");
+        rig.kill().await;
+        hold.close();
+    }
+    rig.launch();
+    rig.settle().await;
+    assert_eq!((rig.state(1), rig.code(1)), ("uncertain", Some("interrupted")));
+    assert_eq!(rig.wire.fired(1), 1);
+}
+
+#[tokio::test]
 async fn a_restart_asks_in_the_order_of_due_times() {
     let mut rig = Rig::new([trigger("t")]).await;
     for (id, wait) in [(1, 9), (2, 3), (3, 6)] {

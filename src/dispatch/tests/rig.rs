@@ -236,6 +236,10 @@ impl Store for TestStore {
     async fn hint(&self) {
         self.memory.hint().await;
     }
+
+    fn note_firing(&self, slot: usize, id: i64, attempt: u32) -> Result<(), Error> {
+        self.memory.note_firing(slot, id, attempt)
+    }
 }
 
 /// What was put on the wire.
@@ -415,7 +419,8 @@ impl Wire {
 impl Client for Wire {
     async fn exchange(&self, order: Exchange) -> Result<Reply, Break> {
         let (id, what, url, key) = match &order.wish {
-            Wish::Fire { request, idempotency_key, .. } => {
+            Wish::Fire { request, idempotency_key, departure, .. } => {
+                departure.tell().expect("the table in memory takes it");
                 (request.id, "fire".to_owned(), order.trigger.url.clone(), Some(idempotency_key.clone()))
             }
             Wish::Ask { url, .. } => {

@@ -18,7 +18,7 @@ const SURVEY_LIMIT: usize = 500;
 /// Makes the intents that `look` has places for, and a survey if it asks for one.
 pub(super) async fn look(c: &mut SqliteConnection, look: &Look, out: &mut Committed) -> Result<()> {
     if look.list_triggering {
-        out.triggering = statements::triggering(c).await?;
+        out.triggering = statements::triggering(c).await?.into_iter().map(|(id, _)| id).collect();
     }
     let mut wants: Vec<&Want> = look.wants.iter().collect();
     let mut held_back: Vec<&(String, Code)> = look.held_back.iter().collect();

@@ -4,6 +4,7 @@
 //! connection are measured: a write is only believed after a checked COMMIT, a connection that saw an error inside a
 //! transaction is thrown away, and nothing that commits is ever cancelled.
 
+mod flights;
 mod intake;
 mod modes;
 mod schema;
@@ -29,6 +30,7 @@ pub use schema::{Migrated, SCHEMA_VERSION, migrate};
 use super::{Batch, Committed, Error, Failed, Recovered, Retention, Store, Taken};
 use crate::clock::UnixMillis;
 use crate::trigger::Trigger;
+use flights::Flights;
 use writer::{Command, Writer};
 
 /// How a database file is used.
@@ -126,15 +128,16 @@ fn lock(database: &Path) -> Result<std::fs::File, Error> {
 fn explain(what: &str, source: sqlx::Error) -> Error {
     const CORRUPT: i64 = 11;
     const NOT_A_DATABASE: i64 = 26;
-    let code = source
-        .as_database_error()
-        .and_then(|e| e.code())
-        .and_then(|code| code.parse::<i64>().ok())
-        .map(|code| code & 0xff);
-    match code {
+    match primary_code(&source) {
         Some(CORRUPT | NOT_A_DATABASE) => Error::Corrupt(source.to_string()),
         _ => Error::Unavailable { what: what.to_owned(), source: Some(source) },
     }
+}
+
+/// SQLite's result code, without what it says of the circumstances.
+fn primary_code(error: &sqlx::Error) -> Option<i64> {
+    let code = error.as_database_error()?.code()?.parse::<i64>().ok()?;
+    Some(code & 0xff)
 }
 
 /// The table in a SQLite file, held by this process alone as far as daemons go.
@@ -143,6 +146,7 @@ pub struct SqliteStore {
     commands: mpsc::Sender<Command>,
     readers: SqlitePool,
     watch: Arc<watch::Watch>,
+    flights: Arc<Flights>,
 }
 
 impl SqliteStore {
@@ -184,8 +188,9 @@ impl SqliteStore {
             .connect_lazy_with(options.reading());
         let watch = Arc::new(watch::Watch::new(&options.path)?);
         let (commands, inbox) = mpsc::channel(4);
-        tokio::spawn(Writer::new(options, lock).run(inbox));
-        Ok(Self { commands, readers, watch })
+        let flights = Arc::new(Flights::new(&options.path));
+        tokio::spawn(Writer::new(options, Arc::clone(&flights), lock).run(inbox));
+        Ok(Self { commands, readers, watch, flights })
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
@@ -245,6 +250,10 @@ impl Store for SqliteStore {
 
     async fn hint(&self) {
         self.watch.hint().await;
+    }
+
+    fn note_firing(&self, slot: usize, id: i64, attempt: u32) -> Result<(), Error> {
+        self.flights.note(slot, id, attempt)
     }
 }
 

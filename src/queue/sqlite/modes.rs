@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 /// A folder whose group may write holds files that its group may write.
 const SHARED: u32 = 0o660;
 /// At most this, less the umask: rows hold what the jobs are about.
@@ -18,7 +20,8 @@ const GROUP_WRITES: u32 = 0o020;
 /// makes it: an administrator's `triggerd migrate` must not lock out the daemon or its producers.
 pub(super) fn open_or_create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true);
+    // Whoever may write the folder must not have us open a file elsewhere.
+    options.read(true).write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     let file = match options.create_new(true).mode(OWN).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {

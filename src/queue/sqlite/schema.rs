@@ -8,7 +8,10 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::watch as signal;
 
-use super::{BUSY_TIMEOUT, Options, START_BUSY_TIMEOUT, explain, library_version, lock, modes, statements};
+use super::{
+    BUSY_TIMEOUT, Options, START_BUSY_TIMEOUT, explain, library_version, lock, modes, primary_code,
+    statements,
+};
 use crate::queue::Error;
 use crate::trigger::Trigger;
 
@@ -84,8 +87,7 @@ pub(super) async fn migrate_patiently(
 
 /// Whether somebody else's lock was in the way: SQLITE_BUSY, SQLITE_LOCKED.
 fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i64>().ok());
-    matches!(code.map(|code| code & 0xff), Some(5 | 6))
+    matches!(primary_code(error), Some(5 | 6))
 }
 
 /// `None` if it was not wanted any more before its last step.

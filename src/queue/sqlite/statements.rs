@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow, SqliteValueRef};
 use sqlx::{Decode as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 
 use crate::clock::UnixMillis;
-use crate::invocation::{Code, Output, Phase};
+use crate::invocation::{AttemptEnd, Code, Invocation, Output, Phase};
 use crate::queue::row::{Cell, Raw, memory_text};
 use crate::queue::{
     Change, MANY_UNCERTAIN, Polled, Return, Sign, Status, TriggerStatus, Waiting, held_message,
@@ -104,15 +104,14 @@ pub(super) async fn record(c: &mut SqliteConnection, changes: &[Change]) -> Resu
 /// Writes the firings that ended.
 pub(super) async fn attempts<'a>(
     c: &mut SqliteConnection,
-    changes: impl Iterator<Item = &'a Change>,
+    ended: impl Iterator<Item = (&'a Invocation, u32, &'a AttemptEnd)>,
 ) -> Result<()> {
-    let rows: Vec<_> = changes
-        .filter_map(|change| change.attempt.as_ref().map(|attempt| (&change.next, attempt)))
-        .map(|(next, end)| {
+    let rows: Vec<_> = ended
+        .map(|(invocation, attempt, end)| {
             (
-                next.id,
-                next.attempt,
-                next.round,
+                invocation.id,
+                attempt,
+                invocation.round,
                 end.started_at.0,
                 end.ended_at.0,
                 end.http_status,
@@ -220,18 +219,17 @@ pub(super) async fn polled(c: &mut SqliteConnection, polled: &[Polled]) -> Resul
     Ok(())
 }
 
-/// Takes intents back.
-pub(super) async fn give_back(c: &mut SqliteConnection, returned: &[Return]) -> Result<()> {
+/// Takes intents back; the rows where there were any.
+pub(super) async fn give_back(c: &mut SqliteConnection, returned: &[Return]) -> Result<Vec<i64>> {
     let rows: Vec<_> = returned
         .iter()
-        .map(|Return { before, due_at }| {
+        .map(|Return { before, due_at, .. }| {
             let (started_at, deadline_at) = (ms(before.started_at), ms(before.deadline_at));
             let progress = memory_text(&before.memory);
             (before.id, before.attempt, ms(*due_at), started_at, deadline_at, progress)
         })
         .collect();
-    sqlx::query(GIVE_BACK).bind(json(&rows)).execute(c).await?;
-    Ok(())
+    ids(c, sqlx::query(GIVE_BACK).bind(json(&rows))).await
 }
 
 /// A trigger that pending rows name.
@@ -323,9 +321,13 @@ fn time(row: &SqliteRow) -> Result<Option<UnixMillis>> {
     })
 }
 
-/// Every row in `triggering`.
-pub(super) async fn triggering(c: &mut SqliteConnection) -> Result<Vec<i64>> {
-    ids(c, sqlx::query(TRIGGERING)).await
+/// Every row in `triggering`: its id and attempt.
+pub(super) async fn triggering(c: &mut SqliteConnection) -> Result<Vec<(i64, u32)>> {
+    let rows = sqlx::query(TRIGGERING).fetch_all(c).await?;
+    // An attempt that is no number of firings is none that was noted.
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get::<i64, _>(1)?.try_into().unwrap_or(u32::MAX))))
+        .collect()
 }
 
 /// Every row that waits for a poll. Those that others have handed over are among them.

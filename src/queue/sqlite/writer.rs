@@ -13,13 +13,20 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Options, START_BUSY_TIMEOUT, explain, intake, statements};
+use super::flights::{Author, Flights, Record};
+use super::{Options, START_BUSY_TIMEOUT, explain, intake, primary_code, statements};
 use crate::clock::UnixMillis;
-use crate::queue::{Batch, Committed, Error, Failed, PRUNED_AT_ONCE, Recovered, Retention, before};
+use crate::queue::{
+    Batch, Change, Committed, Error, Failed, PRUNED_AT_ONCE, Recovered, Retention, Return, before,
+};
 use crate::trigger::Trigger;
 
+/// SQLITE_IOERR.
+const IO_ERROR: i64 = 10;
 /// [`super::BUSY_TIMEOUT`], for a connection that was opened with another one.
 const USUAL_BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 10000";
+/// The same for a database that is not to be synced at each commit.
+const USUAL_SYNCHRONOUS: &str = "PRAGMA synchronous = NORMAL";
 
 /// What the writer is asked to do.
 pub(super) enum Command {
@@ -36,13 +43,30 @@ pub(super) struct Writer {
     connection: Option<SqliteConnection>,
     /// `data_version` at the last survey, of this connection; `None` before the first.
     surveyed: Option<i64>,
+    flights: Arc<Flights>,
     /// Keeps other daemons out for as long as this one lives.
     _lock: File,
 }
 
+/// Firings, by id and attempt.
+type Firings = Vec<(i64, u32)>;
+
+/// Which of the rows that are `triggering` at the start are in doubt, and which were surely never sent: those that the
+/// record of the start before this one does not name.
+fn judge(record: Option<Record>, installation: &str, epoch: i64, triggering: Firings) -> (Firings, Firings) {
+    let before = Author::new(installation, epoch - 1);
+    match record {
+        Some(record) if before.as_ref() == Some(&record.author) => {
+            let left: HashSet<_> = record.left.into_iter().collect();
+            triggering.into_iter().partition(|firing| left.contains(firing))
+        }
+        _ => (triggering, Vec::new()),
+    }
+}
+
 impl Writer {
-    pub(super) const fn new(options: Options, lock: File) -> Self {
-        Self { options, connection: None, surveyed: None, _lock: lock }
+    pub(super) const fn new(options: Options, flights: Arc<Flights>, lock: File) -> Self {
+        Self { options, connection: None, surveyed: None, flights, _lock: lock }
     }
 
     /// Serves until closed. An answer that nobody waits for any more is dropped; what it told is stored all the same.
@@ -89,6 +113,12 @@ impl Writer {
     /// The connection is only kept while nothing went wrong on it.
     fn checked<T>(&mut self, what: &str, answer: Result<T, sqlx::Error>) -> Result<T, Error> {
         answer.map_err(|e| {
+            // On a disk that fails, what was noted may be gone too.
+            if primary_code(&e) == Some(IO_ERROR)
+                && let Err(error) = self.flights.void(&e)
+            {
+                tracing::error!(%error, "{error}");
+            }
             self.connection = None;
             self.surveyed = None;
             explain(what, e)
@@ -104,18 +134,32 @@ impl Writer {
     }
 
     async fn start(&mut self, triggers: &[Arc<Trigger>], now: UnixMillis) -> Result<Recovered, sqlx::Error> {
-        let hasty = self.options.writing().busy_timeout(START_BUSY_TIMEOUT);
+        let record = Record::read(&self.options.path);
+        // Synced whatever the configuration says: the epoch in the table must never be behind the one in the record.
+        let hasty = Options { full: true, ..self.options.clone() };
+        let hasty = hasty.writing().busy_timeout(START_BUSY_TIMEOUT);
         self.connection = Some(SqliteConnection::connect_with(&hasty).await?);
         self.register(triggers).await?;
         let connection = self.connection().await?;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         let (instance_id, epoch) = statements::start(&mut tx, now).await?;
         statements::forget_status(&mut tx, true).await?;
-        let interrupted = statements::triggering(&mut tx).await?;
+        let triggering = statements::triggering(&mut tx).await?;
         let waiting = statements::waiting(&mut tx).await?;
         tx.commit().await?;
-        sqlx::query(USUAL_BUSY_TIMEOUT).execute(connection).await?;
-        Ok(Recovered { instance_id, epoch, interrupted, waiting })
+        let (doubtful, unsent) = judge(record, &instance_id, epoch, triggering);
+        // At once: until the record of this start is there, there is none.
+        self.flights.begin(Author::new(&instance_id, epoch).as_ref(), &doubtful);
+        let full = self.options.full;
+        let connection = self.connection().await?;
+        sqlx::query(USUAL_BUSY_TIMEOUT).execute(&mut *connection).await?;
+        if !full {
+            sqlx::query(USUAL_SYNCHRONOUS).execute(connection).await?;
+        }
+        let id = |(id, _): (i64, u32)| id;
+        let (interrupted, unsent) =
+            (doubtful.into_iter().map(id).collect(), unsent.into_iter().map(id).collect());
+        Ok(Recovered { instance_id, epoch, interrupted, unsent, waiting })
     }
 
     async fn register(&mut self, triggers: &[Arc<Trigger>]) -> Result<(), sqlx::Error> {
@@ -157,7 +201,10 @@ impl Writer {
             let stored: HashSet<i64> =
                 statements::record(&mut tx, &batch.changes).await?.into_iter().collect();
             let stored_changes = || batch.changes.iter().filter(|change| stored.contains(&change.next.id));
-            statements::attempts(&mut tx, stored_changes()).await?;
+            let ended = stored_changes().filter_map(|Change { next, attempt, .. }| {
+                attempt.as_ref().map(|end| (next, next.attempt, end))
+            });
+            statements::attempts(&mut tx, ended).await?;
             statements::outputs(&mut tx, stored_changes()).await?;
             out.lost
                 .extend(batch.changes.iter().map(|change| change.next.id).filter(|id| !stored.contains(id)));
@@ -166,7 +213,13 @@ impl Writer {
             statements::polled(&mut tx, &batch.polled).await?;
         }
         if !batch.returned.is_empty() {
-            statements::give_back(&mut tx, &batch.returned).await?;
+            let given: HashSet<i64> =
+                statements::give_back(&mut tx, &batch.returned).await?.into_iter().collect();
+            let unsent = batch.returned.iter().filter(|returned| given.contains(&returned.before.id));
+            let unsent = unsent.filter_map(|Return { before, unsent, .. }| {
+                unsent.as_ref().map(|end| (before, before.attempt + 1, end))
+            });
+            statements::attempts(&mut tx, unsent).await?;
         }
         if !batch.taken_over.is_empty() {
             statements::take_handovers(&mut tx, &batch.taken_over).await?;

@@ -173,6 +173,10 @@ impl Table for SqliteTable {
         rows.first().map(|row| (row.get(0), row.get(1)))
     }
 
+    async fn lose_flights(&self) {
+        std::fs::remove_file(self.folder.path().join("queue.db.flights")).unwrap();
+    }
+
     async fn reopen(self) -> Self {
         let Self { folder, store, producer } = self;
         producer.into_inner().close().await.unwrap();

@@ -1,0 +1,338 @@
+//! The flight record: which firings have left, so that a crash leaves only those in doubt.
+//!
+//! A file beside the database with a slot for each place that a firing is sent from. Right before the first byte of a
+//! firing goes out, its id and attempt are written into its slot, without a sync: the page cache outlives the process,
+//! though not the machine. A row in `triggering` that the record of the daemon that died does not name was never sent.
+//!
+//! Whatever is wrong with the record only means more doubt: one that is missing, torn, of another boot, installation or
+//! start says nothing, and then every such row is in doubt. Nothing else depends on it.
+//!
+//! All numbers are little-endian. The header fills the first page: magic (8 bytes), boot id (36), installation (up to
+//! 64, NUL-padded), epoch (8), checksum (8). Then slots of 32 bytes: epoch (8), id (8), attempt (4), nothing (4),
+//! checksum (8). None lies across a page, so none is written by halves.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use super::modes;
+use crate::queue::Error;
+
+const MAGIC: &[u8; 8] = b"trgdflt1";
+/// Names this run of the kernel, whose page cache the record lives in.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const BOOT_ID_BYTES: usize = 36;
+const INSTALLATION_BYTES: usize = 64;
+const HEADER_BYTES: usize = 4096;
+const HEADER_USED: usize = MAGIC.len() + BOOT_ID_BYTES + INSTALLATION_BYTES + 8;
+const SLOT_BYTES: usize = 32;
+const SLOT_USED: usize = 24;
+/// Slots that are allocated at the start: more than the usual limits have places. The file grows if there are more.
+const SLOTS: usize = 8192;
+/// Larger than any that was written: not ours.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Who writes a record: one start of the daemon of one installation, on one run of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Author {
+    boot_id: String,
+    /// `daemon.instance_id`.
+    pub(super) installation: String,
+    /// `daemon.epoch`.
+    pub(super) epoch: i64,
+}
+
+impl Author {
+    /// The start `epoch` of `installation` on this run of the kernel; none where that has no name, or a name does not fit.
+    pub(super) fn new(installation: &str, epoch: i64) -> Option<Self> {
+        let boot_id = std::fs::read_to_string(BOOT_ID).ok()?.trim().to_owned();
+        let fits = boot_id.len() == BOOT_ID_BYTES && installation.len() <= INSTALLATION_BYTES;
+        fits.then(|| Self { boot_id, installation: installation.to_owned(), epoch })
+    }
+
+    fn header(&self) -> [u8; HEADER_BYTES] {
+        let mut page = [0; HEADER_BYTES];
+        let mut at = 0;
+        let mut put = |bytes: &[u8], width: usize| {
+            page[at..at + bytes.len()].copy_from_slice(bytes);
+            at += width;
+        };
+        put(MAGIC, MAGIC.len());
+        put(self.boot_id.as_bytes(), BOOT_ID_BYTES);
+        put(self.installation.as_bytes(), INSTALLATION_BYTES);
+        put(&self.epoch.to_le_bytes(), 8);
+        let sum = checksum(&page[..HEADER_USED]);
+        page[HEADER_USED..HEADER_USED + 8].copy_from_slice(&sum.to_le_bytes());
+        page
+    }
+
+    fn parse(page: &[u8]) -> Option<Self> {
+        let used = page.get(..HEADER_USED)?;
+        let sound = used.starts_with(MAGIC) && number(page, HEADER_USED)? == checksum(used).cast_signed();
+        let text = |from: usize, width: usize| {
+            let text = std::str::from_utf8(&used[from..from + width]).ok()?;
+            Some(text.trim_end_matches('\0').to_owned())
+        };
+        let boot_id = text(MAGIC.len(), BOOT_ID_BYTES)?;
+        let installation = text(MAGIC.len() + BOOT_ID_BYTES, INSTALLATION_BYTES)?;
+        sound.then_some(Self { boot_id, installation, epoch: number(page, HEADER_USED - 8)? })
+    }
+}
+
+/// What a record says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) author: Author,
+    /// Firings, by id and attempt, that have left.
+    pub(super) left: Vec<(i64, u32)>,
+}
+
+impl Record {
+    /// The record beside `database`; none if there is none that can be believed.
+    pub(super) fn read(database: &Path) -> Option<Self> {
+        let mut bytes = Vec::new();
+        let file = File::open(path(database)).ok()?;
+        file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+        Self::parse(&bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let author = Author::parse(bytes)?;
+        let mut left = Vec::new();
+        for slot in bytes.get(HEADER_BYTES..)?.chunks_exact(SLOT_BYTES) {
+            if slot.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            // A torn one may have been any.
+            if number(slot, SLOT_USED)? != checksum(&slot[..SLOT_USED]).cast_signed() {
+                return None;
+            }
+            if number(slot, 0)? == author.epoch {
+                let attempt = u32::from_le_bytes(slot[16..20].try_into().ok()?);
+                left.push((number(slot, 8)?, attempt));
+            }
+        }
+        Some(Self { author, left })
+    }
+}
+
+/// The record of this start.
+pub(super) struct Flights {
+    path: PathBuf,
+    /// None before the start, and where it cannot be kept: then the next start believes nothing.
+    open: RwLock<Option<Open>>,
+}
+
+struct Open {
+    file: File,
+    epoch: i64,
+}
+
+impl Flights {
+    pub(super) fn new(database: &Path) -> Self {
+        Self { path: path(database), open: RwLock::new(None) }
+    }
+
+    /// Begins the record of a start. `doubtful` are firings of earlier starts that nobody has judged yet: they fill the
+    /// first slots, so that they stay in doubt if this start dies before it has.
+    pub(super) fn begin(&self, author: Option<&Author>, doubtful: &[(i64, u32)]) {
+        let begun = author.ok_or_else(|| io::Error::other("this run of the kernel has no name"));
+        let begun = begun.and_then(|author| self.make(author, doubtful));
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = match begun {
+            Ok(open) => Some(open),
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "the flight record {} cannot be kept ({error}): after a crash, every request that is triggering is in doubt",
+                    self.path.display()
+                );
+                None
+            }
+        };
+    }
+
+    fn make(&self, author: &Author, doubtful: &[(i64, u32)]) -> io::Result<Open> {
+        let file = modes::open_or_create(&self.path)?;
+        // First, so that what is written next is never taken for what the last start wrote.
+        file.set_len(0)?;
+        let mut slots = Vec::with_capacity(SLOT_BYTES * SLOTS.max(doubtful.len()));
+        for (id, attempt) in doubtful {
+            slots.extend_from_slice(&slot(author.epoch, *id, *attempt));
+        }
+        // Written and not only allocated: no later write needs room on the disk.
+        slots.resize(slots.capacity(), 0);
+        file.write_all_at(&slots, HEADER_BYTES as u64)?;
+        file.write_all_at(&author.header(), 0)?;
+        Ok(Open { file, epoch: author.epoch })
+    }
+
+    /// Notes that a firing leaves from a place.
+    ///
+    /// # Errors
+    /// When it cannot be noted, nor the record be made void: then the firing must not leave.
+    pub(super) fn note(&self, place: usize, id: i64, attempt: u32) -> Result<(), Error> {
+        let noted = match &*self.open() {
+            None => return Ok(()),
+            Some(Open { file, epoch }) => {
+                let at = (HEADER_BYTES + place * SLOT_BYTES) as u64;
+                file.write_all_at(&slot(*epoch, id, attempt), at)
+            }
+        };
+        noted.or_else(|error| self.void(&error))
+    }
+
+    /// What was noted may be lost: the next start must not believe it.
+    ///
+    /// # Errors
+    /// When it cannot be made void.
+    pub(super) fn void(&self, why: &dyn std::error::Error) -> Result<(), Error> {
+        let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Open { file, .. }) = &*slot else { return Ok(()) };
+        tracing::warn!(
+            error = %why,
+            "the flight record {} is given up ({why}): after a crash, every request that is triggering is in doubt",
+            self.path.display()
+        );
+        let void = file
+            .write_all_at(&[0; HEADER_BYTES], 0)
+            .or_else(|_| file.set_len(0))
+            .or_else(|_| std::fs::remove_file(&self.path));
+        void.map_err(|e| Error::Unavailable {
+            what: format!("make the flight record {} void: {e}", self.path.display()),
+            source: None,
+        })?;
+        *slot = None;
+        Ok(())
+    }
+
+    fn open(&self) -> RwLockReadGuard<'_, Option<Open>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the record of a database is.
+fn path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".flights");
+    PathBuf::from(name)
+}
+
+fn slot(epoch: i64, id: i64, attempt: u32) -> [u8; SLOT_BYTES] {
+    let mut slot = [0; SLOT_BYTES];
+    slot[..8].copy_from_slice(&epoch.to_le_bytes());
+    slot[8..16].copy_from_slice(&id.to_le_bytes());
+    slot[16..20].copy_from_slice(&attempt.to_le_bytes());
+    let sum = checksum(&slot[..SLOT_USED]);
+    slot[SLOT_USED..].copy_from_slice(&sum.to_le_bytes());
+    slot
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<i64> {
+    Some(i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// FNV-1a of 64 bits: tells a torn write, no more.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn author(epoch: i64) -> Author {
+        Author::new("0123456789abcdef", epoch).expect("this kernel has a boot id")
+    }
+
+    /// A record with two firings, in the first slot and far behind the last one allocated.
+    fn written(folder: &tempfile::TempDir) -> PathBuf {
+        let database = folder.path().join("queue.db");
+        let flights = Flights::new(&database);
+        flights.begin(Some(&author(7)), &[(1, 2)]);
+        flights.note(SLOTS + 5, i64::MAX, u32::MAX).unwrap();
+        database
+    }
+
+    #[test]
+    fn a_record_says_who_wrote_it_and_what_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record::read(&written(&folder)).unwrap();
+        assert_eq!(record, Record { author: author(7), left: vec![(1, 2), (i64::MAX, u32::MAX)] });
+        assert_ne!(record.author, author(8), "another start");
+        assert_ne!(Some(record.author), Author::new("another", 7), "another installation");
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_forgets_its_firing() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("queue.db");
+        let flights = Flights::new(&database);
+        flights.begin(Some(&author(1)), &[]);
+        flights.note(3, 10, 1).unwrap();
+        flights.note(3, 11, 1).unwrap();
+        assert_eq!(Record::read(&database).unwrap().left, [(11, 1)]);
+        flights.begin(Some(&author(2)), &[]);
+        assert_eq!(
+            Record::read(&database).unwrap().left,
+            [],
+            "another start forgets all that it does not name"
+        );
+    }
+
+    #[test]
+    fn a_record_that_any_byte_of_is_wrong_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = std::fs::read(path(&written(&folder))).unwrap();
+        let second = HEADER_BYTES + (SLOTS + 5) * SLOT_BYTES;
+        let used =
+            (0..HEADER_USED + 8).chain(HEADER_BYTES..HEADER_BYTES + SLOT_BYTES).chain(second..whole.len());
+        for at in used {
+            let mut torn = whole.clone();
+            torn[at] ^= 1;
+            assert_eq!(Record::parse(&torn), None, "byte {at}");
+        }
+        for length in [0, 1, HEADER_USED, HEADER_BYTES - 1] {
+            assert_eq!(Record::parse(&whole[..length]), None, "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_given_up_says_nothing_and_stops_no_firing() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("queue.db");
+        let flights = Flights::new(&database);
+        flights.note(0, 1, 1).unwrap();
+        flights.begin(Some(&author(1)), &[]);
+        flights.note(0, 1, 1).unwrap();
+        flights.void(&io::Error::other("the disk fails")).unwrap();
+        assert_eq!(Record::read(&database), None);
+        flights.note(1, 2, 1).unwrap();
+        assert_eq!(Record::read(&database), None);
+    }
+
+    #[test]
+    fn a_file_elsewhere_is_never_taken_for_the_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, other) = (folder.path().join("queue.db"), folder.path().join("other"));
+        std::fs::write(&other, "precious").unwrap();
+        std::os::unix::fs::symlink(&other, path(&database)).unwrap();
+        Flights::new(&database).begin(Some(&author(1)), &[]);
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "precious");
+    }
+
+    #[test]
+    fn whoever_may_read_the_database_may_read_the_record() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o770)).unwrap();
+        let record = path(&written(&folder));
+        assert_eq!(std::fs::metadata(record).unwrap().permissions().mode() & 0o777, 0o660);
+    }
+}
