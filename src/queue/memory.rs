@@ -185,7 +185,8 @@ impl Table {
     fn record(&mut self, change: Change) -> bool {
         let Some(row) = self.rows.get_mut(&change.next.id) else { return false };
         let now = &row.taken.invocation;
-        if now.phase.as_str() != change.from || now.attempt != change.next.attempt {
+        let is_other = now.attempt != change.next.attempt || now.round != change.next.round;
+        if now.phase.as_str() != change.from || is_other || self.handed_over.contains(&change.next.id) {
             return false;
         }
         let limits = (now.deadline_at, now.started_at, now.cancel_requested);
@@ -336,6 +337,7 @@ impl Store for MemoryStore {
     async fn commit(&self, batch: Batch) -> Result<Committed, Box<Failed>> {
         let mut table = self.table();
         let mut out = Committed::default();
+        table.handed_over.retain(|id| !batch.taken_over.contains(id));
         for change in batch.changes {
             let id = change.next.id;
             if !table.record(change) {
@@ -368,7 +370,6 @@ impl Store for MemoryStore {
                 }
             }
         }
-        table.handed_over.retain(|id| !batch.taken_over.contains(id));
         if let Some(look) = &batch.look {
             out.foreign = table.surveyed != Some(table.version);
             if look.list_triggering {

@@ -218,6 +218,8 @@ contract! {
     a_change_leaves_alone_what_is_not_its_own
     a_change_that_is_too_late_is_lost_with_all_that_came_with_it
     a_batch_that_is_written_twice_is_stored_once
+    a_change_of_another_round_is_lost
+    a_change_of_a_row_that_was_handed_over_is_lost_until_that_is_taken_over
     a_poll_writes_its_counters_and_nothing_else
     a_poll_of_another_state_or_attempt_is_dropped
     a_returned_intent_leaves_the_row_as_it_was
@@ -652,6 +654,34 @@ async fn a_batch_that_is_written_twice_is_stored_once<T: Table>() {
     for (id, once) in all.into_iter().zip(once) {
         assert_eq!(table.read(id).await, once);
     }
+}
+
+async fn a_change_of_another_round_is_lost<T: Table>() {
+    let table = started::<T>().await;
+    let row = intended(&table, new("alpha")).await;
+    let id = row.invocation.id;
+    let other = Invocation { round: row.invocation.round + 1, ..fired(&row) };
+    assert_eq!(change(table.store(), vec![ended(other, Outcome::Succeeded)]).await, [id]);
+    assert_eq!(table.read(id).await.state, "triggering");
+    assert_eq!(change(table.store(), vec![ended(fired(&row), Outcome::Succeeded)]).await, [] as [i64; 0]);
+}
+
+/// The engine polls a row, ends it as uncertain by a commit of unknown end, and writes that again after an operator has said
+/// that the row is to be followed: his word holds.
+async fn a_change_of_a_row_that_was_handed_over_is_lost_until_that_is_taken_over<T: Table>() {
+    let table = started::<T>().await;
+    let invocation = polling(&table, at(10)).await;
+    let id = invocation.id;
+    let phase = Phase::Finished(Outcome::Uncertain);
+    let doubtful = Change { finished_at: Some(at(50)), ..to("polling", Invocation { phase, ..invocation }) };
+    assert_eq!(change(table.store(), vec![doubtful.clone()]).await, [] as [i64; 0]);
+    table.hand_over(id, "https://alpha.example/status/7").await;
+    let before = table.read(id).await;
+    assert_eq!(change(table.store(), vec![doubtful.clone()]).await, [id]);
+    assert_eq!(table.read(id).await, before);
+    let taken = Batch { taken_over: vec![id], changes: vec![doubtful], ..Batch::default() };
+    assert_eq!(table.store().commit(taken).await.unwrap().lost, [] as [i64; 0], "it is followed by then");
+    assert_eq!(table.read(id).await.state, "uncertain");
 }
 
 async fn a_poll_writes_its_counters_and_nothing_else<T: Table>() {

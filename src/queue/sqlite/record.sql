@@ -1,5 +1,6 @@
 -- New phases. ?1: a JSON array of arrays, whose columns are named below. Each row is found by its primary key and written
--- only if it is still in the state (1) and attempt (2) that the decision was made from. OR IGNORE: a row that breaks a CHECK (its checks were
+-- only if it is still in the state (1), attempt and round (2) that the decision was made from, and nobody has handed it over
+-- since: a commit of unknown end that is written again must not undo what an operator has said meanwhile. OR IGNORE: a row that breaks a CHECK (its checks were
 -- switched off when it was inserted) is passed over and reported as lost, so that it cannot hold up its neighbours.
 -- MATERIALIZED, NOT INDEXED and likelihood() say that j is read first and requests by its primary key: else a table that
 -- somebody ANALYZEd when it had few rows would be read from end to end. Here and in all other writes of many rows.
@@ -19,5 +20,6 @@ UPDATE OR IGNORE requests NOT INDEXED SET
   finished_at = j.value ->> 14,
   progress = j.value ->> 15
 FROM j
-WHERE likelihood(j.value IS NOT NULL, 0.000001) AND requests.id = j.value ->> 0 AND requests.state = j.value ->> 1 AND requests.attempt = j.value ->> 2
+WHERE likelihood(j.value IS NOT NULL, 0.000001) AND requests.id = j.value ->> 0 AND requests.state = j.value ->> 1 AND requests.attempt = j.value ->> '$[2][0]'
+  AND requests.round = j.value ->> '$[2][1]' AND NOT EXISTS (SELECT 1 FROM handovers AS h WHERE h.request_id = requests.id)
 RETURNING requests.id

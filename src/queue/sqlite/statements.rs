@@ -81,7 +81,7 @@ pub(super) async fn record(c: &mut SqliteConnection, changes: &[Change]) -> Resu
             (
                 next.id,
                 change.from,
-                next.attempt,
+                (next.attempt, next.round),
                 next.phase.as_str(),
                 ms(change.due_at),
                 next.status_uri.as_ref().map(url::Url::as_str),

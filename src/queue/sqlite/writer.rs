@@ -197,6 +197,10 @@ impl Writer {
         let connection = self.connection().await?;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         let mut out = Committed::default();
+        // First: a row that is still handed over takes no change.
+        if !batch.taken_over.is_empty() {
+            statements::take_handovers(&mut tx, &batch.taken_over).await?;
+        }
         if !batch.changes.is_empty() {
             let stored: HashSet<i64> =
                 statements::record(&mut tx, &batch.changes).await?.into_iter().collect();
@@ -220,9 +224,6 @@ impl Writer {
                 unsent.as_ref().map(|end| (before, before.attempt + 1, end))
             });
             statements::attempts(&mut tx, unsent).await?;
-        }
-        if !batch.taken_over.is_empty() {
-            statements::take_handovers(&mut tx, &batch.taken_over).await?;
         }
         let mut version = None;
         if let Some(look) = &batch.look {
