@@ -102,6 +102,13 @@ pub async fn run(config: Config, file: PathBuf, losses: &mut Losses) -> Result<(
     ended
 }
 
+/// Tells the service manager, if there is one, why the daemon does not come to run at all.
+pub fn tell_failure(why: &str) {
+    let mut service = Service::from_environment();
+    service.status(&format!("failed: {why}"));
+    service.tell();
+}
+
 async fn run_between(
     config: &Config,
     file: &Path,

@@ -1,5 +1,6 @@
 //! What the service manager and people say by signal.
 
+use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A wish that came as a signal.
@@ -17,6 +18,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -29,6 +31,9 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            // Nothing is done at SIGXFSZ, but as long as it is taken over, a write beyond the limit fails as on a full disk,
+            // instead of ending the process.
+            _file_size: signal(SignalKind::from_raw(Number::XFSZ.as_raw()))?,
         })
     }
 

@@ -1,6 +1,6 @@
 //! `triggerd run`: the daemon, in the foreground.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use triggerd::{config, daemon, logging};
@@ -8,9 +8,9 @@ use triggerd::{config, daemon, logging};
 use super::failure::Failure;
 
 pub(crate) async fn run(file: Option<&Path>) -> Result<(), Failure> {
-    let file = config::find(file)?;
-    let config = config::load(Some(&file))?;
-    let mut log = logging::init(&config.log)?;
+    let (file, config, mut log) = prepare(file).inspect_err(|failure| {
+        daemon::tell_failure(failure.lines.first().map_or("", String::as_str));
+    })?;
     for warning in &config.warnings {
         tracing::warn!("configuration: {warning}");
     }
@@ -26,6 +26,13 @@ pub(crate) async fn run(file: Option<&Path>) -> Result<(), Failure> {
     });
     log.finish();
     ended
+}
+
+fn prepare(file: Option<&Path>) -> Result<(PathBuf, config::Config, logging::Guard), Failure> {
+    let file = config::find(file)?;
+    let config = config::load(Some(&file))?;
+    let log = logging::init(&config.log)?;
+    Ok((file, config, log))
 }
 
 /// Each exchange is an open file. The usual soft limit of 1024 is there for programs that use select(2); others are meant

@@ -288,6 +288,7 @@ async fn a_failure_is_told_and_the_unit_knows_which_ones_no_restart_cures() {
     manager.hears("STATUS=failed: the database is damaged").await;
     site.configure("[log]\nformat = \"xml\"\n");
     let unusable = bounded(manager.start(&site, Duration::from_secs(180)).ended()).await;
+    manager.hears("STATUS=failed: ./triggerd.toml: ").await;
     let prevented: Vec<i32> =
         one("RestartPreventExitStatus").split_whitespace().map(|code| code.parse().unwrap()).collect();
     assert_eq!(prevented, [damaged.code.unwrap(), unusable.code.unwrap()]);
