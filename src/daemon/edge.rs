@@ -60,6 +60,8 @@ impl Edge {
 pub(super) struct Glance {
     pub(super) stage: Stage,
     pub(super) figures: Figures,
+    /// What is wrong with the table.
+    pub(super) table: Vec<String>,
     /// Why the last reload was refused, if it was.
     pub(super) refused: Option<String>,
     pub(super) lines_lost: usize,
@@ -92,6 +94,9 @@ impl fmt::Display for Glance {
             let many = if uncertain >= MANY_UNCERTAIN { " or more" } else { "" };
             write!(f, ", {uncertain}{many} uncertain: see triggerd list --state uncertain")?;
         }
+        for trouble in &self.table {
+            write!(f, "; {trouble}")?;
+        }
         if let Some(refused) = &self.refused {
             write!(f, "; the last reload was refused: {refused}")?;
         }
@@ -123,6 +128,9 @@ mod tests {
             at(Stage::Ready, figures(1, 20, 3)),
             "ready, 1 being fired, 20 followed, 3 uncertain: see triggerd list --state uncertain"
         );
+        let table = vec!["the disk is full".to_owned(), "the WAL has grown".to_owned()];
+        let troubled = Glance { stage: Stage::Ready, table, ..Glance::default() };
+        assert_eq!(troubled.to_string(), "ready, nothing under way; the disk is full; the WAL has grown");
         assert!(at(Stage::Stopping, figures(0, 0, MANY_UNCERTAIN)).contains(", 1000 or more uncertain"));
     }
 }

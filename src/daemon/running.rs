@@ -74,6 +74,10 @@ impl Running<'_> {
                         edge.glance.figures = figures;
                         edge.show();
                     }
+                    Notice::Table(all) => {
+                        edge.glance.table = all;
+                        edge.show();
+                    }
                 },
                 wish = edge.signals.next() => match wish {
                     Wish::Stop => {

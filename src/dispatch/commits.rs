@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use super::executor::{Flight, Stage};
 use super::intake::Asked;
-use super::{Dispatcher, FIRST_PAUSE, LONGEST_PAUSE, Notice, SIGN_EVERY};
+use super::{Dispatcher, FIRST_PAUSE, LONGEST_PAUSE, MOST_UNSTORED, Notice, SIGN_EVERY};
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
 use crate::invocation::{Code, Event, Invocation};
-use crate::queue::{Batch, Committed, Error, Failed, Return, Sign, Status, Store, Taken};
+use crate::queue::{Batch, Change, Committed, Error, Failed, Return, Sign, Status, Store, Taken};
+
+/// Bytes of an output that is stored last where there is little room.
+const LONG_OUTPUT: usize = 4096;
 
 /// A commit that ended.
 pub(super) struct Done {
@@ -19,10 +22,36 @@ pub(super) struct Done {
 
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// The table cannot be used: says so, and when to try again; or it never can.
-    pub(super) fn fail(&mut self, e: Error) -> Result<UnixMillis, Error> {
+    pub(super) fn fail(&mut self, e: Error, is_write: bool) -> Result<UnixMillis, Error> {
+        self.health.failed(&e, is_write, self.clock.now());
+        self.tell_health();
         let pause = pause_after(e, self.pause, self.clock.now())?;
         self.pause = Some(pause);
         Ok(pause.1)
+    }
+
+    /// The table could be used.
+    pub(super) fn work(&mut self, is_write: bool) {
+        self.health.worked(is_write, self.clock.now());
+        self.tell_health();
+    }
+
+    fn tell_health(&mut self) {
+        self.health.learn(self.store.condition());
+        if let Some(all) = self.health.news() {
+            // Nobody listening is no trouble: the notice is for the service manager.
+            let _ = self.notices.send(Notice::Table(all));
+        }
+    }
+
+    /// Whether there is only room for what has come back: no intents, no counters. A stop stores all there is.
+    pub(super) fn is_sparing(&self) -> bool {
+        self.health.is_full() && self.stopping.is_none()
+    }
+
+    /// Whether so much waits to be stored that nothing more is asked for.
+    pub(super) fn is_swamped(&self) -> bool {
+        self.storing + self.changes.iter().map(output_bytes).sum::<usize>() > MOST_UNSTORED
     }
 
     /// Whether the table is left alone after an error.
@@ -37,14 +66,15 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         }
         // What came back twice, after commits of unknown end, may be on the wire again by now.
         self.returned.retain(|returned| !self.flights.contains_key(&returned.before.id));
+        let spare = !self.is_sparing();
         let mut batch = Batch {
-            changes: std::mem::take(&mut self.changes),
+            changes: if spare { std::mem::take(&mut self.changes) } else { self.dearest() },
             returned: std::mem::take(&mut self.returned),
             taken_over: self.handed.iter().copied().collect(),
             ..Batch::default()
         };
         let idle = self.stopping.is_some() && self.flights.is_empty();
-        if self.waiting.store_at().is_some_and(|at| at <= now || idle) {
+        if spare && self.waiting.store_at().is_some_and(|at| at <= now || idle) {
             batch.polled = self.waiting.store();
         }
         if self.ready && self.sign_at <= now {
@@ -54,12 +84,17 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             if self.peek_at <= now && self.peeking.is_none() {
                 self.intake.hint();
             }
-            batch.look = self.intake.look(&self.lanes, &mut self.board, &self.client, now, !batch.is_empty());
-            if self.board.tell_at().is_some_and(|at| at <= now) {
-                batch.status = self.tell(now);
+            if !spare {
+                batch.look = self.intake.spare_look(now);
+            } else {
+                let busy = !batch.is_empty();
+                batch.look = self.intake.look(&self.lanes, &mut self.board, &self.client, now, busy);
+                if self.board.tell_at().is_some_and(|at| at <= now) {
+                    batch.status = self.tell(now);
+                }
             }
         } else {
-            batch.look = self.intake.last_look(now);
+            batch.look = self.intake.spare_look(now);
         }
         if batch.is_empty() {
             // A hint that comes while an answer is under way may be about something newer.
@@ -71,10 +106,19 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         if batch.look.is_some() {
             self.peek_at = now.plus(self.settings.fallback_poll);
         }
+        self.storing = batch.changes.iter().map(output_bytes).sum();
         let ids = batch.changes.iter().map(|change| change.next.id).collect();
         let asked = Asked::of(&batch);
         let store = self.store.clone();
         self.committing = Some((Box::pin(async move { store.commit(batch).await }), ids, asked));
+    }
+
+    /// What is stored first where there is little room: all but long outputs, which can be had again as long as the far end
+    /// has them. A status URI cannot.
+    fn dearest(&mut self) -> Vec<Change> {
+        let is_long = |change: &mut Change| output_bytes(change) >= LONG_OUTPUT;
+        let long: Vec<Change> = self.changes.extract_if(.., is_long).collect();
+        if self.changes.is_empty() { long } else { std::mem::replace(&mut self.changes, long) }
     }
 
     /// What the table is told of the triggers, and the service manager of all.
@@ -102,10 +146,14 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.pulse.looked();
         self.peek_at = self.clock.now().plus(self.settings.fallback_poll);
         match changed {
-            Ok(true) => self.intake.survey_soon(),
-            Ok(false) => {}
+            Ok(changed) => {
+                if changed {
+                    self.intake.survey_soon();
+                }
+                self.work(false);
+            }
             Err(e) => {
-                self.fail(e)?;
+                self.fail(e, false)?;
                 self.intake.survey_soon();
             }
         }
@@ -117,11 +165,13 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let Done { result, ids, asked } = done;
         let now = self.clock.now();
         self.pulse.wrote();
+        self.storing = 0;
         let committed = match result {
             Ok(committed) => committed,
             Err(failed) => return self.keep(*failed),
         };
         self.pause = None;
+        self.work(true);
         self.waiting.stored();
         if self.sign_at <= now {
             self.sign_at = now.plus(SIGN_EVERY);
@@ -191,7 +241,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.waiting.not_stored(now);
         self.board.untold();
         self.intake.failed();
-        self.fail(error)?;
+        self.fail(error, true)?;
         Ok(())
     }
 
@@ -274,6 +324,10 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             None => {}
         }
     }
+}
+
+fn output_bytes(change: &Change) -> usize {
+    change.output.as_ref().map_or(0, |output| output.body.len())
 }
 
 /// How long to leave the table alone after an error, and until when; or the error, if no waiting cures it.

@@ -37,11 +37,12 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.pulse.wrote();
         match registered {
             Ok(()) => {
+                self.work(true);
                 self.unregistered = false;
                 self.intake.survey_soon();
             }
             Err(e) => {
-                self.fail(e)?;
+                self.fail(e, true)?;
             }
         }
         Ok(())

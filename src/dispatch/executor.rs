@@ -49,6 +49,9 @@ pub(super) enum Stage {
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// Starts what may start.
     pub(super) fn start_exchanges(&mut self) {
+        if self.is_swamped() {
+            return;
+        }
         while let Some((id, seat)) = self.lanes.next() {
             self.start_exchange(id, seat);
         }

@@ -193,8 +193,8 @@ impl Intake {
         Some(Look { now, survey, wants, places, held_places, held_back: shut, list_triggering: self.unsure })
     }
 
-    /// What an orderly stop still has to know: which intents of unknown end there are.
-    pub(super) fn last_look(&self, now: UnixMillis) -> Option<Look> {
+    /// What must be known even where nothing new is begun, at a stop or without room: which intents of unknown end there are.
+    pub(super) fn spare_look(&self, now: UnixMillis) -> Option<Look> {
         self.unsure.then(|| Look {
             now,
             survey: false,

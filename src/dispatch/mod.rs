@@ -8,6 +8,7 @@ mod board;
 mod commits;
 mod course;
 mod executor;
+mod health;
 mod intake;
 mod lanes;
 mod pruner;
@@ -38,6 +39,7 @@ use crate::trigger::Trigger;
 use board::Board;
 use commits::pause_after;
 use executor::Flight;
+use health::Health;
 use intake::{Asked, Intake};
 use lanes::Lanes;
 use reading::Loaded;
@@ -69,7 +71,7 @@ pub enum Order {
 }
 
 /// What the engine tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Recovery and the first look are done.
     Ready,
@@ -77,6 +79,8 @@ pub enum Notice {
     Stopping,
     /// How much is going on; once a second at most, when it has changed.
     Figures(Figures),
+    /// All that is wrong with the table now; when it has changed.
+    Table(Vec<String>),
 }
 
 /// The table `daemon` is signed this often.
@@ -84,6 +88,8 @@ const SIGN_EVERY: Duration = Duration::from_secs(30);
 /// The first pause after a failed commit; it doubles up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Bytes of outputs that may wait to be stored before nothing more is asked for: what is on the wire by then comes on top.
+const MOST_UNSTORED: usize = 64 * 1024 * 1024;
 /// Rows read at once.
 const PAGE: usize = 256;
 
@@ -101,6 +107,7 @@ pub struct Dispatcher<S, W, C> {
     instance_id: String,
     notices: mpsc::UnboundedSender<Notice>,
     pulse: Pulse,
+    health: Health,
 
     lanes: Lanes,
     intake: Intake,
@@ -126,6 +133,8 @@ pub struct Dispatcher<S, W, C> {
     unregistered: bool,
     /// The commit under way: the ids it changes, what it looks for.
     committing: Option<(Commit, Vec<i64>, Asked)>,
+    /// Bytes of outputs that the commit under way has.
+    storing: usize,
     loading: Option<Load>,
     peeking: Option<Peek>,
     /// The pause after a failed commit, and when it ends.
@@ -156,6 +165,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             instance_id: String::new(),
             notices,
             pulse: Pulse::default(),
+            health: Health::default(),
             lanes,
             intake,
             board: Board::default(),
@@ -171,6 +181,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             lost: HashMap::new(),
             unregistered: false,
             committing: None,
+            storing: 0,
             loading: None,
             peeking: None,
             pause: None,
@@ -201,7 +212,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                     Some(Order::Beat) => {}
                     Some(Order::Stop) | None => return Ok(()),
                 },
-                found = recover(&self.store, &self.clock, &self.settings) => break found?,
+                found = recover(&self.store, &self.clock, &self.settings, &mut self.health, &self.notices) => {
+                    break found?;
+                }
             }
         };
         self.resume(found, rows);
@@ -296,15 +309,17 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let mut times = [self.stopping, None, None, None, None, None, None];
         let stopping = self.stopping.is_some();
         if self.committing.is_none() {
-            times[1] = self.waiting.store_at();
+            // Without room these wait until there is some, which is found out by peeking.
+            let spare = !self.is_sparing();
+            times[1] = self.waiting.store_at().filter(|_| spare);
             times[2] = Some(self.sign_at).filter(|_| self.ready);
             if !stopping {
-                times[3] = self.intake.wake_at();
+                times[3] = self.intake.wake_at().filter(|_| spare);
                 times[4] = Some(self.peek_at).filter(|_| self.peeking.is_none());
-                times[6] = self.board.tell_at();
+                times[6] = self.board.tell_at().filter(|_| spare);
             }
         }
-        if self.loading.is_none() && !stopping {
+        if self.loading.is_none() && !stopping && !self.is_swamped() {
             times[5] = self.waiting.next();
         }
         // While the table cannot be used, what waits for it waits for the next try.
@@ -321,6 +336,8 @@ async fn recover<S: Store, C: Clock>(
     store: &S,
     clock: &C,
     settings: &Settings,
+    health: &mut Health,
+    notices: &mpsc::UnboundedSender<Notice>,
 ) -> Result<(Recovered, Vec<Taken>), Error> {
     let triggers: Vec<_> = settings.triggers.values().cloned().collect();
     let mut pause = None;
@@ -335,7 +352,12 @@ async fn recover<S: Store, C: Clock>(
         match found {
             Ok(found) => return Ok(found),
             Err(e) => {
+                health.failed(&e, true, clock.now());
                 let (_, until) = *pause.insert(pause_after(e, pause, clock.now())?);
+                if let Some(all) = health.news() {
+                    // Nobody listening is no trouble: the notice is for the service manager.
+                    let _ = notices.send(Notice::Table(all));
+                }
                 clock.sleep_until(until).await;
             }
         }

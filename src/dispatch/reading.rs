@@ -36,6 +36,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         if self.stopping.is_none() {
             astray.extend(self.astray.drain(..));
             ids.extend(&astray);
+        }
+        if self.stopping.is_none() && !self.is_swamped() {
             for id in self.lanes.take_aside() {
                 self.waiting.push(id, now);
             }
@@ -62,9 +64,12 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.pulse.polled();
         let Loaded { ids, astray, mut newest, rows } = loaded;
         let rows = match rows {
-            Ok(rows) => rows,
+            Ok(rows) => {
+                self.work(false);
+                rows
+            }
             Err(e) => {
-                let until = self.fail(e)?;
+                let until = self.fail(e, false)?;
                 for id in ids.into_iter().filter(|id| !self.unsent.contains(id)) {
                     if astray.contains(&id) { self.astray.push(id) } else { self.waiting.push(id, until) }
                 }

@@ -8,6 +8,7 @@ mod board;
 mod cancel;
 mod commits;
 mod gates;
+mod health;
 mod limits;
 mod modes;
 mod pulse;

@@ -52,6 +52,9 @@ pub enum Error {
         /// The highest this program knows.
         known: i64,
     },
+    /// The file is not the one that was opened any more: stop.
+    #[error("the database file was replaced while the daemon ran: {0}")]
+    Replaced(String),
     /// What keeps it has failed within: stop, and start anew.
     #[error("the writer of the database has ended")]
     Ended,
@@ -66,7 +69,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Corrupt(_) | Self::Newer { .. } => 65,
-            Self::Unavailable { .. } => 69,
+            Self::Unavailable { .. } | Self::Replaced(_) => 69,
             Self::Locked(_) => 75,
             Self::Ended => 1,
         }
@@ -288,6 +291,15 @@ pub struct Committed {
     pub rejected: Vec<(i64, String)>,
 }
 
+/// What is wrong around the table although it may well be read and written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// There is no room: what has come back is to be stored, and nothing new begun.
+    pub is_full: bool,
+    /// For people, one text each.
+    pub notes: Vec<String>,
+}
+
 /// What the table holds besides ready rows.
 #[derive(Debug, Default)]
 pub struct Survey {
@@ -413,6 +425,11 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Whether others have committed since the last survey.
     fn changed(&self) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// What is wrong around the table, as of its last answer.
+    fn condition(&self) -> Condition {
+        Condition::default()
+    }
 
     /// Ends when others may have committed; a hint, which may be wrong or missing.
     fn hint(&self) -> impl Future<Output = ()> + Send;

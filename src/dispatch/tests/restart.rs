@@ -157,9 +157,11 @@ async fn it_is_ready_after_the_first_look_and_not_before() {
     rig.store.every_commit(Some(Fate::Refused));
     rig.launch();
     rig.pass(60 * SECOND).await;
+    assert!(matches!(rig.notices.try_recv(), Ok(Notice::Table(_))));
     assert!(rig.notices.try_recv().is_err());
     rig.store.every_commit(None);
     rig.pass(10 * SECOND).await;
+    assert_eq!(rig.notices.try_recv(), Ok(Notice::Table(Vec::new())));
     assert_eq!(rig.notices.try_recv(), Ok(Notice::Ready));
     assert!(rig.store.memory.is_ready());
 }

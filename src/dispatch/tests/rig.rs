@@ -14,7 +14,8 @@ use crate::clock::{Clock, UnixMillis};
 use crate::dispatch::{Dispatcher, Limits, Notice, Order, Pulse, Settings};
 use crate::invocation::{Body, BodyEnd, Break, Code, Phase, Reply};
 use crate::queue::{
-    Batch, Committed, Error, Failed, Look, MemoryRow as Row, MemoryStore, Recovered, Retention, Store, Taken,
+    Batch, Committed, Condition, Error, Failed, Look, MemoryRow as Row, MemoryStore, Recovered, Retention,
+    Store, Taken,
 };
 use crate::request::CallMode;
 use crate::trigger::Trigger;
@@ -66,6 +67,7 @@ struct Faults {
     commits: VecDeque<Fate>,
     always: Option<Fate>,
     loads_fail: bool,
+    condition: Condition,
     unstorable: Option<i64>,
     commits_held: Option<Arc<Semaphore>>,
     loads_held: Option<Arc<Semaphore>>,
@@ -103,6 +105,11 @@ impl TestStore {
 
     pub(super) fn fail_loads(&self, fail: bool) {
         self.faults().loads_fail = fail;
+    }
+
+    /// What the table says of itself from now on.
+    pub(super) fn has(&self, condition: Condition) {
+        self.faults().condition = condition;
     }
 
     /// Holds commits until the answer is closed, unless they are held already.
@@ -231,6 +238,10 @@ impl Store for TestStore {
         self.faults().peeks += 1;
         tokio::task::yield_now().await;
         self.memory.changed().await
+    }
+
+    fn condition(&self) -> Condition {
+        self.faults().condition.clone()
     }
 
     async fn hint(&self) {
