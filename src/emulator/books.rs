@@ -59,6 +59,10 @@ impl Desk {
         self.books().ledger.calls().iter().cloned().collect()
     }
 
+    pub(super) fn calls_from(&self, n: u64) -> Vec<Entry> {
+        self.books().ledger.calls_from(n).cloned().collect()
+    }
+
     pub(super) fn jobs(&self) -> Vec<JobLine> {
         let now = self.clock.now();
         let mut books = self.books();
@@ -136,6 +140,7 @@ impl Desk {
             traceparent: header("traceparent").map(str::to_owned),
             arguments: None,
             answer: Answered::Open,
+            answered: None,
             job: None,
         };
         let key = entry.idempotency_key.clone();
@@ -161,8 +166,8 @@ impl Line<'_> {
 impl Drop for Line<'_> {
     /// Here, since a caller that hangs up drops what was about to answer it.
     fn drop(&mut self) {
-        let answer = self.answer;
-        self.write(|entry| entry.answer = answer);
+        let (answer, now) = (self.answer, self.desk.clock.now());
+        self.write(|entry| (entry.answer, entry.answered) = (answer, Some(now)));
         self.desk.changes.send_replace(());
         if let Some(each_call) = &self.desk.settings.each_call {
             let entry = self.desk.books().ledger.entry(self.n).cloned();

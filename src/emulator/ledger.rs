@@ -44,6 +44,9 @@ pub struct Entry {
     /// What became of it.
     #[serde(rename = "status")]
     pub answer: Answered,
+    /// When that was: the answer goes out at once.
+    #[serde(serialize_with = "instant_or_none")]
+    pub answered: Option<UnixMillis>,
     /// The job it made or asked for.
     pub job: Option<String>,
 }
@@ -160,6 +163,12 @@ impl Ledger {
 
     pub(super) const fn calls(&self) -> &VecDeque<Entry> {
         &self.calls
+    }
+
+    /// Those from the `n`th on that are still there.
+    pub(super) fn calls_from(&self, n: u64) -> impl Iterator<Item = &Entry> {
+        let gone = self.calls.front().map_or(0, |first| first.n);
+        self.calls.iter().skip(usize::try_from(n.saturating_sub(gone)).unwrap_or(usize::MAX))
     }
 
     /// Takes a call in; its number among all calls, also those before a reset.
@@ -314,6 +323,7 @@ mod tests {
             traceparent: None,
             arguments: None,
             answer: Answered::Open,
+            answered: None,
             job: None,
         }
     }
@@ -327,6 +337,8 @@ mod tests {
         ledger.entry(3).unwrap().answer = Answered::Status(200);
         let answers: Vec<_> = ledger.calls().iter().map(|entry| entry.answer).collect();
         assert_eq!(answers, [Answered::Open, Answered::Status(200)]);
+        let from = |n| ledger.calls_from(n).map(|entry| entry.n).collect::<Vec<_>>();
+        assert_eq!([from(0), from(2), from(3), from(4)], [vec![2, 3], vec![2, 3], vec![3], vec![]]);
         let mut none = Ledger::new(0);
         none.open(entry());
         assert_eq!((none.total(), none.calls().len()), (1, 0));

@@ -112,6 +112,12 @@ impl Emulator {
         self.desk.calls()
     }
 
+    /// Those of them from the `n`th on: for whoever reads again and again.
+    #[must_use]
+    pub fn calls_from(&self, n: u64) -> Vec<Entry> {
+        self.desk.calls_from(n)
+    }
+
     /// The jobs that are known.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobLine> {

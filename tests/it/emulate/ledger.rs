@@ -28,12 +28,15 @@ async fn the_ledger_has_calls_jobs_and_firings_and_no_secret() {
     let calls = page.json()["calls"].clone();
     let job = calls[0]["job"].clone();
     let time = calls[0]["time"].as_str().unwrap();
+    let answered = calls[0]["answered"].as_str().unwrap();
     assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
+    assert!(answered >= time, "{time}, answered {answered}");
     assert_eq!(
         calls[0],
         json!({
             "n": 1, "time": time, "leg": "start", "trigger": "hello", "method": "POST", "path": path,
-            "idempotency_key": "k-1", "traceparent": trace, "arguments": {"a": 1}, "status": 202, "job": job,
+            "idempotency_key": "k-1", "traceparent": trace, "arguments": {"a": 1}, "status": 202,
+            "answered": answered, "job": job,
         })
     );
     let short: Vec<_> = calls
