@@ -1,0 +1,112 @@
+//! Kills: the real daemon is killed at random instants while producers insert and a far end keeps its ledger. Nothing is
+//! lost, nothing that may not be repeated is fired twice, and what is in doubt was really on its way.
+//!
+//! ```sh
+//! cargo test --release --test killing -- --kills 1000 --seed 42
+//! ```
+
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+
+mod arguments;
+mod far_end;
+mod judge;
+mod kills;
+mod producers;
+mod site;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use arguments::Wish;
+use far_end::FarEnd;
+use fastrand::Rng;
+use judge::{Ledgers, judge};
+use kills::{End, Run, Stage, Story};
+use producers::Producers;
+use site::Site;
+use triggerd::clock::{UnixMillis, monotonic};
+
+fn main() -> ExitCode {
+    let (kills, seed) = match arguments::read(std::env::args().skip(1)) {
+        Ok(Wish::Run { kills, seed }) => (kills, seed.unwrap_or_else(|| fastrand::u64(..))),
+        Ok(Wish::List) => {
+            println!("{}: test", arguments::NAME);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Wish::Nothing) => return ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::from(2);
+        }
+    };
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.expect("the system has threads");
+    println!("\n{}: {kills} kills, seed {seed}", arguments::NAME);
+    let begun = monotonic();
+    let found = runtime.block_on(run(folder.path(), kills, seed));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    println!("took {:.1?}", begun.elapsed());
+    if found == 0 {
+        return ExitCode::SUCCESS;
+    }
+    println!("FAILED with seed {seed}; database and logs are in {}", folder.keep().display());
+    ExitCode::FAILURE
+}
+
+/// How many things were found.
+async fn run(folder: &Path, kills: usize, seed: u64) -> usize {
+    let far = FarEnd::start().await;
+    let site = Site::new(folder, "kills", &kills::configuration(&far));
+    let made = site.spawn("migrate", false).ended().await;
+    assert!(made.is_some_and(|status| status.success()), "the database cannot be made: {made:?}");
+    let producers = Producers::start(&site, seed).await;
+    let inserted = std::sync::Arc::clone(&producers.ledger);
+    let mut stage = Stage { site: &site, far: &far, rng: Rng::with_seed(seed) };
+    let story = stage.play(kills, producers).await;
+    let mut table = site.connect().await;
+    let verdict = {
+        let far = std::mem::take(&mut *far.ledger());
+        let ledgers = Ledgers { producers: &inserted, far: &far, story: &story };
+        judge(&ledgers, &mut table).await
+    };
+    tell(&story);
+    print!("{verdict}");
+    verdict.findings.len()
+}
+
+fn tell(story: &Story) {
+    let ends = |end| story.runs.iter().filter(move |run| run.end == end);
+    let early = ends(End::Kill).filter(|run| run.ready.is_none()).count();
+    println!(
+        "{} kills ({early} before READY), {} SIGTERM, {} SIGTERM twice, {} SIGSTOP",
+        ends(End::Kill).count(),
+        ends(End::Stop).count(),
+        ends(End::StopTwice).count(),
+        story.pauses
+    );
+    let since = |at: fn(&Run) -> Option<UnixMillis>| {
+        let times = story.runs.iter().filter_map(|run| at(run).map(|at| (run.spawned, at)));
+        times.map(|(from, to)| to.since(from).saturating_sub(story.still(from, to))).collect()
+    };
+    let polled = story.runs.iter().map(|run| run.polled).max().unwrap_or(0);
+    println!("from start to READY: {}", spread(since(|run| run.ready)));
+    println!(
+        "from start to all polls running again, of up to {polled}: {}",
+        spread(since(|run| run.polling))
+    );
+    println!("from SIGTERM to the end: {}", spread(ends(End::Stop).map(|run| run.took).collect()));
+    println!(
+        "from the second SIGTERM to the end: {}",
+        spread(ends(End::StopTwice).map(|run| run.took).collect())
+    );
+}
+
+fn spread(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    match times.as_slice() {
+        [] => "never".to_owned(),
+        [.., longest] => format!("p50 {:?}, max {longest:?} ({} times)", times[times.len() / 2], times.len()),
+    }
+}
