@@ -54,6 +54,8 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Verb::Resolve(verb) => cli::resolve::run(file, &verb).await,
         Verb::Pause(verb) => cli::pause::pause(file, &verb).await,
         Verb::Resume(verb) => cli::pause::resume(file, &verb).await,
+        Verb::Backup(verb) => cli::backup::run(file, &verb).await,
+        Verb::Restored(verb) => cli::restored::run(file, &verb).await,
         Verb::Demo(verb) => cli::demo::run(&verb).await,
         Verb::Emulate(verb) => cli::emulate::run(verb).await,
         Verb::Completions(verb) => cli::completions::run(&verb),

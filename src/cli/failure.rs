@@ -84,7 +84,11 @@ const fn remedy(error: &queue::Error) -> &'static str {
         queue::Error::Unavailable { .. } => {
             ": see database.url, the room on its disk, and who owns the file and its folder"
         }
-        queue::Error::Newer { .. } | queue::Error::Replaced(_) | queue::Error::Ended => "",
+        queue::Error::Newer { .. }
+        | queue::Error::Replaced(_)
+        | queue::Error::Ended
+        | queue::Error::Restored { .. }
+        | queue::Error::Refused(_) => "",
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: what may be typed, and nothing else. What each verb does is in the file of its name.
 
+pub(crate) mod backup;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -11,6 +12,7 @@ pub(crate) mod migrate;
 pub(crate) mod pause;
 pub(crate) mod print;
 pub(crate) mod resolve;
+pub(crate) mod restored;
 pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod show;
@@ -29,7 +31,8 @@ use triggerd::request::CallMode;
 /// Fires HTTP triggers for rows of a SQLite table, follows the remote jobs to their end, and writes the outcome back.
 ///
 /// Exit codes: 0 done; 1 a request did not end well or was refused; 2 usage; 65 the database is damaged or from a newer
-/// version; 69 the database cannot be used, or an address is taken; 75 another daemon holds the database; 78 configuration.
+/// version; 69 the database cannot be used, or an address is taken; 75 another daemon holds the database; 78
+/// configuration, or a backup that was put back.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -69,6 +72,11 @@ pub(crate) enum Verb {
     Pause(Pause),
     /// Let a paused trigger be fired again
     Resume(Resume),
+    /// Copy the database to a file, while the daemon and producers go on
+    Backup(Backup),
+    /// Say what becomes of the requests that wait in a backup that was put back
+    #[command(after_help = RESTORED_HELP)]
+    Restored(Restored),
     /// Show all of it in a few seconds, in a temporary folder; needs no configuration
     Demo(Demo),
     /// Be a local orchestrator that speaks the three call modes, for tests and development; needs no configuration
@@ -97,6 +105,10 @@ Examples, once the far end has told what became of request 17:
   it never ran              triggerd resolve 17 --as retry
   it is running             triggerd resolve 17 --as follow
   the same, lost its URI    triggerd resolve 17 --as follow --status-uri https://host/status/1";
+
+const RESTORED_HELP: &str = "\
+They may have been fired after the backup was made. Until this is said, `triggerd run` does not start on the file. What is
+polled is polled on in either case: to ask does no harm.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Migrate {
@@ -301,6 +313,36 @@ pub(crate) struct Resume {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Backup {
+    /// The copy; a file that is not there yet
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Restored {
+    #[command(flatten)]
+    pub(crate) what: RestoredAs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RestoredAs {
+    /// Those that may not be fired twice become uncertain, for you to settle; the others are fired
+    #[arg(long)]
+    pub(crate) hold: bool,
+    /// All of them are fired, with the Idempotency-Key that they had
+    #[arg(long)]
+    pub(crate) fire: bool,
 }
 
 #[derive(Args, Debug)]

@@ -61,17 +61,34 @@ pub enum Error {
     /// Another daemon has it.
     #[error("another daemon holds the database (lock file {0})")]
     Locked(String),
+    /// The file is a copy that was put back: somebody must say what becomes of what waits in it.
+    #[error(
+        "{path} {origin}, and what waits in it may have been fired since. Say what is to be done: `triggerd restored --hold` \
+         makes the pending requests of triggers that are not repeatable uncertain, for you to settle; `triggerd restored --fire` \
+         lets all of them be fired, with the Idempotency-Key that they had"
+    )]
+    Restored {
+        /// The file.
+        path: String,
+        /// How that is known.
+        origin: String,
+    },
+    /// What was asked for makes no sense here.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl Error {
-    /// The exit code of a process that ends by it: data (65), unavailable (69), try later (75), as in sysexits.h.
+    /// The exit code of a process that ends by it: data (65), unavailable (69), try later (75), as in sysexits.h. No new start
+    /// helps a copy that was put back, so it has the code of what an administrator must change (78).
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Corrupt(_) | Self::Newer { .. } => 65,
             Self::Unavailable { .. } | Self::Replaced(_) => 69,
             Self::Locked(_) => 75,
-            Self::Ended => 1,
+            Self::Restored { .. } => 78,
+            Self::Ended | Self::Refused(_) => 1,
         }
     }
 }

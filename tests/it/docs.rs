@@ -15,7 +15,8 @@ const OPERATING: &str = include_str!("../../docs/operating.md");
 const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_init.sql"),
-    include_str!("../../migrations/sqlite/0002_status.sql")
+    include_str!("../../migrations/sqlite/0002_status.sql"),
+    include_str!("../../migrations/sqlite/0003_backups.sql")
 );
 const DEFAULTS: &str = include_str!("../../config/defaults.toml");
 

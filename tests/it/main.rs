@@ -5,6 +5,7 @@
 mod support;
 
 mod async_polling;
+mod backup;
 mod cli;
 mod client;
 mod config;
@@ -17,6 +18,7 @@ mod long_polling;
 mod process;
 mod queue_contract;
 mod restart;
+mod restore;
 mod retention;
 mod rooms;
 mod schema;

@@ -123,7 +123,7 @@ fn each_code_has_a_bad_statement() {
 async fn the_file_says_whose_it_is_and_has_one_daemon() {
     let (_folder, mut connection) = database().await;
     assert_eq!(rows(&mut connection, "PRAGMA application_id").await, [0x7472_6764.to_string()]);
-    assert_eq!(rows(&mut connection, "PRAGMA user_version").await, ["2"]);
+    assert_eq!(rows(&mut connection, "PRAGMA user_version").await, ["3"]);
     assert_eq!(
         rows(
             &mut connection,

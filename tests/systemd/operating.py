@@ -55,6 +55,8 @@ case "$*" in
   # The real one makes the link, or none if the unit does not say for which target.
   'enable --now triggerd') /usr/bin/systemctl enable triggerd && [[ -e $link ]] && start ;;
   'restart triggerd') stop && start ;;
+  'stop triggerd') stop ;;
+  'start triggerd') start ;;
   'disable --now triggerd') stop && /usr/bin/systemctl disable triggerd && [[ ! -L $link ]] ;;
   'status triggerd') pgrep -x triggerd ;;
   *) echo "nobody plays systemctl $*" >&2; exit 1 ;;

@@ -25,7 +25,7 @@ pub use self::record::{Cell, Record};
 pub use self::resolve::{Resolution, Settlement};
 pub use self::retry::Selection;
 pub use self::standing::{Refusal, Verdict};
-use super::sqlite::SCHEMA_VERSION;
+use super::sqlite::{SCHEMA_VERSION, damage};
 use crate::clock::UnixMillis;
 use crate::request::CallMode;
 
@@ -299,14 +299,8 @@ impl Console {
     /// If the database cannot be read.
     pub async fn damage(&mut self) -> Result<Vec<String>, Error> {
         let found = self.records(include_str!("../sqlite/console_damage.sql"), &[]).await?;
-        // A row that breaks a rule is no damage to the file: its producer had switched the rules off, and it ends alone.
-        let is_damage = |line: &&str| {
-            *line != "ok"
-                && !line.starts_with("CHECK constraint failed")
-                && !line.starts_with("NULL value in")
-        };
         let lines = found.iter().filter_map(|record| record.text("quick_check"));
-        Ok(lines.filter(is_damage).take(MOST_DAMAGES).map(|line| line.replace('\n', " ")).collect())
+        Ok(damage(lines).take(MOST_DAMAGES).collect())
     }
 
     /// Runs one of the console's statements to its end: a row stream that is left open holds the write-ahead log.

@@ -4,9 +4,11 @@
 //! connection are measured: a write is only believed after a checked COMMIT, a connection that saw an error inside a
 //! transaction is thrown away, and nothing that commits is ever cancelled.
 
+mod backup;
 mod flights;
 mod intake;
 mod modes;
+mod restored;
 mod schema;
 mod statements;
 mod watch;
@@ -25,6 +27,8 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Row as _};
 use tokio::sync::{mpsc, oneshot, watch as signal};
 
+pub use backup::{Copied, backup};
+pub use restored::{Choice, Restored, restored};
 pub use schema::{Migrated, SCHEMA_VERSION, migrate};
 
 use super::{Batch, Committed, Error, Failed, Recovered, Retention, Store, Taken};
@@ -140,6 +144,15 @@ fn primary_code(error: &sqlx::Error) -> Option<i64> {
     Some(code & 0xff)
 }
 
+/// Of the lines of a `quick_check` or an `integrity_check`, those that tell of damage to the file. A row that breaks a rule is
+/// none: its producer had switched the rules off, and it ends alone.
+pub(super) fn damage<'l>(lines: impl Iterator<Item = &'l str>) -> impl Iterator<Item = String> {
+    let is_damage = |line: &&str| {
+        *line != "ok" && !line.starts_with("CHECK constraint failed") && !line.starts_with("NULL value in")
+    };
+    lines.filter(is_damage).map(|line| line.replace('\n', " "))
+}
+
 /// The table in a SQLite file, held by this process alone as far as daemons go.
 #[derive(Clone)]
 pub struct SqliteStore {
@@ -157,7 +170,7 @@ impl SqliteStore {
     pub async fn open(options: Options, triggers: &[Arc<Trigger>]) -> Result<Self, Error> {
         let options = options.resolved();
         let lock = lock(&options.path)?;
-        schema::migrate_locked(&options, triggers).await?;
+        schema::migrate_locked(&options, triggers, schema::Opener::Daemon).await?;
         Self::begin(options, lock)
     }
 

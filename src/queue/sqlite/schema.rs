@@ -9,14 +9,16 @@ use sqlx::{Connection as _, Row as _};
 use tokio::sync::watch as signal;
 
 use super::{
-    BUSY_TIMEOUT, Options, START_BUSY_TIMEOUT, explain, library_version, lock, modes, primary_code,
+    BUSY_TIMEOUT, Options, START_BUSY_TIMEOUT, explain, library_version, lock, modes, primary_code, restored,
     statements,
 };
 use crate::queue::Error;
 use crate::trigger::Trigger;
 
 /// The `user_version` that this program writes and reads.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
+/// From here on a copy of `triggerd backup` says that it is one.
+pub(super) const MARKED_SINCE: i64 = 3;
 /// "trgd": `application_id` of every database of this program.
 const APPLICATION_ID: i64 = 0x7472_6764;
 /// The first SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
@@ -28,6 +30,15 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 const WARN_EVERY: u32 = 30;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Who opens a database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opener {
+    /// Whoever fires what waits in it: not in a copy that was put back.
+    Daemon,
+    /// Whoever only makes it ready.
+    Operator,
+}
 
 /// What a migration did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,16 +60,20 @@ pub struct Migrated {
 pub async fn migrate(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
     let options = options.clone().resolved();
     let _lock = lock(&options.path)?;
-    migrate_locked(&options, triggers).await
+    migrate_locked(&options, triggers, Opener::Operator).await
 }
 
-pub(super) async fn migrate_locked(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
+pub(super) async fn migrate_locked(
+    options: &Options,
+    triggers: &[Arc<Trigger>],
+    opener: Opener,
+) -> Result<Migrated, Error> {
     let wanted = || true;
-    let migrated = step_by_step(options, triggers, BUSY_TIMEOUT, &wanted).await?;
+    let migrated = step_by_step(options, triggers, opener, BUSY_TIMEOUT, &wanted).await?;
     Ok(migrated.expect("it is wanted to the end"))
 }
 
-/// The same, but waits for the locks of others as long as it takes, unless it is told to give up.
+/// The same for a daemon, which waits for the locks of others as long as it takes, unless it is told to give up.
 pub(super) async fn migrate_patiently(
     options: &Options,
     triggers: &[Arc<Trigger>],
@@ -68,7 +83,7 @@ pub(super) async fn migrate_patiently(
     let mut tries = 0_u32;
     // It begins anew each time: every step is one commit, and finds what the last try stored.
     while wanted() {
-        match step_by_step(options, triggers, START_BUSY_TIMEOUT, &wanted).await {
+        match step_by_step(options, triggers, Opener::Daemon, START_BUSY_TIMEOUT, &wanted).await {
             Err(Error::Unavailable { source: Some(source), .. }) if is_busy(&source) => {
                 if tries.is_multiple_of(WARN_EVERY) {
                     tracing::warn!(
@@ -94,6 +109,7 @@ fn is_busy(error: &sqlx::Error) -> bool {
 async fn step_by_step(
     options: &Options,
     triggers: &[Arc<Trigger>],
+    opener: Opener,
     busy_timeout: Duration,
     wanted: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<Migrated>, Error> {
@@ -107,7 +123,10 @@ async fn step_by_step(
     } else {
         // Before the file is put into WAL mode: it may be another program's.
         let mut connection = open(options, &options.connect().busy_timeout(busy_timeout)).await?;
-        version(&mut connection).await?;
+        let found = version(&mut connection).await?;
+        if opener == Opener::Daemon {
+            restored::refuse(&mut connection, options, found).await?;
+        }
         connection.close().await.map_err(|e| explain("close the database", e))?;
     }
     let connect = options.writing().busy_timeout(busy_timeout).auto_vacuum(SqliteAutoVacuum::Incremental);
@@ -146,6 +165,25 @@ async fn step_by_step(
     Ok(Some(Migrated { created, from, to, backup }))
 }
 
+/// A connection to a database of this very version, which is left as it is.
+pub(super) async fn open_current(options: &Options) -> Result<SqliteConnection, Error> {
+    let unavailable = |what: String| Error::Unavailable { what, source: None };
+    if !options.path.exists() {
+        return Err(unavailable(format!(
+            "there is none at {}; `triggerd migrate` makes it",
+            options.path.display()
+        )));
+    }
+    let mut connection = open(options, &options.connect()).await?;
+    match version(&mut connection).await? {
+        SCHEMA_VERSION => Ok(connection),
+        older => Err(unavailable(format!(
+            "it has schema version {older}, older than this program's {SCHEMA_VERSION}; restart the daemon, or run `triggerd \
+             migrate`"
+        ))),
+    }
+}
+
 async fn open(options: &Options, connect: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
     SqliteConnection::connect_with(connect)
         .await
@@ -179,7 +217,7 @@ async fn backup(connection: &mut SqliteConnection, options: &Options, from: i64)
 ///
 /// # Errors
 /// [`Error::Newer`], or [`Error::Corrupt`] when it is somebody else's database.
-async fn version(connection: &mut SqliteConnection) -> Result<i64, Error> {
+pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, Error> {
     let pragma = async |connection: &mut SqliteConnection, sql: &'static str| {
         let row =
             sqlx::query(sql).fetch_one(connection).await.map_err(|e| explain("read the database", e))?;

@@ -56,6 +56,14 @@ statements! {
     PRUNE_UNCERTAIN = "prune_uncertain.sql";
     PRUNE_IDS = "prune_ids.sql";
     PRUNE_OUTPUTS = "prune_outputs.sql";
+    MARK = "mark.sql";
+    MARK_SET = "mark_set.sql";
+    MARK_CLEAR = "mark_clear.sql";
+    RESTORED_DOUBTFUL = "restored_doubtful.sql";
+    RESTORED_HOLD = "restored_hold.sql";
+    RESTORED_PENDING = "restored_pending.sql";
+    BACKUP_ROWS = "backup_rows.sql";
+    BACKUP_CHECK = "backup_check.sql";
 }
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -469,6 +477,56 @@ pub(super) async fn prune_uncertain(c: &mut SqliteConnection, until: UnixMillis,
 /// Deletes outputs; answers how many.
 pub(super) async fn prune_outputs(c: &mut SqliteConnection, until: UnixMillis, limit: i64) -> Result<u64> {
     Ok(sqlx::query(PRUNE_OUTPUTS).bind(until.0).bind(limit).execute(c).await?.rows_affected())
+}
+
+/// When a copy of `triggerd backup` was made, for us and for people; none of any other file.
+pub(super) async fn mark(c: &mut SqliteConnection) -> Result<Option<(UnixMillis, String)>> {
+    let row = sqlx::query(MARK).fetch_one(c).await?;
+    let (at, text): (Option<i64>, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(at.map(|at| (UnixMillis(at), text.unwrap_or_else(|| at.to_string()))))
+}
+
+/// Marks a copy.
+pub(super) async fn mark_set(c: &mut SqliteConnection, now: UnixMillis) -> Result<()> {
+    sqlx::query(MARK_SET).bind(now.0).execute(c).await?;
+    Ok(())
+}
+
+/// Takes the mark of a copy off.
+pub(super) async fn mark_clear(c: &mut SqliteConnection) -> Result<()> {
+    sqlx::query(MARK_CLEAR).execute(c).await?;
+    Ok(())
+}
+
+/// Pending requests of a copy that may have been fired since, and may not be fired twice.
+pub(super) async fn restored_doubtful(c: &mut SqliteConnection, until: UnixMillis) -> Result<Vec<i64>> {
+    ids(c, sqlx::query(RESTORED_DOUBTFUL).bind(until.0)).await
+}
+
+/// Makes pending requests uncertain; answers how many.
+pub(super) async fn restored_hold(
+    c: &mut SqliteConnection,
+    rows: &[i64],
+    why: &str,
+    now: UnixMillis,
+) -> Result<usize> {
+    let query = sqlx::query(RESTORED_HOLD).bind(json(&rows)).bind(why.to_owned()).bind(now.0);
+    Ok(ids(c, query).await?.len())
+}
+
+/// How many requests wait to be fired.
+pub(super) async fn restored_pending(c: &mut SqliteConnection) -> Result<i64> {
+    sqlx::query(RESTORED_PENDING).fetch_one(c).await?.try_get(0)
+}
+
+/// How many requests a copy has.
+pub(super) async fn backup_rows(c: &mut SqliteConnection) -> Result<i64> {
+    sqlx::query(BACKUP_ROWS).fetch_one(c).await?.try_get(0)
+}
+
+/// The lines of a check of the whole file: "ok", or what is wrong.
+pub(super) async fn backup_check(c: &mut SqliteConnection) -> Result<Vec<String>> {
+    sqlx::query(BACKUP_CHECK).fetch_all(c).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// Gives some of the pages that were freed back to the file system.
