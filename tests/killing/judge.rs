@@ -65,8 +65,9 @@ pub(crate) struct Verdict {
     /// Firings after the status URI of an earlier one had been asked.
     pub(crate) after_uri: usize,
     pub(crate) doubts: [Doubts; 3],
-    /// The longest time between an answer and the kill that made it unknown.
-    pub(crate) longest_unnoticed: Duration,
+    /// The longest time between an answer and the kill that made it unknown; and without the time in which nothing could be
+    /// done.
+    pub(crate) longest_unnoticed: (Duration, Duration),
     pub(crate) findings: Vec<String>,
 }
 
@@ -215,8 +216,9 @@ impl One<'_> {
                 doubts.by_trouble += 1;
             }
         }
-        for unnoticed in self.unnoticed(story) {
-            verdict.longest_unnoticed = verdict.longest_unnoticed.max(unnoticed);
+        for (whole, unnoticed) in self.unnoticed(story) {
+            let (longest, most) = &mut verdict.longest_unnoticed;
+            (*longest, *most) = (whole.max(*longest), unnoticed.max(*most));
             if unnoticed >= NOTICED {
                 problems.push("its answer was out long before the kill, and is not known");
             }
@@ -239,16 +241,17 @@ impl One<'_> {
         came.collect()
     }
 
-    /// For each attempt that a kill has interrupted although its answer was out: since when it was out, without the time
-    /// in which nobody could do anything.
-    fn unnoticed(&self, story: &Story) -> Vec<Duration> {
+    /// For each attempt that a kill has interrupted although its answer was out: since when it was out, and the
+    /// same without the time in which nothing could be done.
+    fn unnoticed(&self, story: &Story) -> Vec<(Duration, Duration)> {
         let came = self.came().into_iter();
         let answers = came.filter(|(attempt, _)| attempt.error_code.as_deref() == Some("interrupted"));
         let answers = answers.filter_map(|(attempt, firing)| {
             let firing = firing.filter(|firing| matches!(firing.answer, Answered::Status(_)))?;
             let ended = story.run_of(firing.time, UnixMillis(attempt.ended_at))?.ended;
             let answered = firing.answered?;
-            Some(ended.since(answered).saturating_sub(story.still(answered, ended)))
+            let whole = ended.since(answered);
+            Some((whole, whole.saturating_sub(story.still(answered, ended))))
         });
         answers.collect()
     }
@@ -285,10 +288,11 @@ impl std::fmt::Display for Verdict {
         let (doubts, never_sent) =
             self.doubts.iter().fold((0, 0), |sum, one| (sum.0 + one.by_kill, sum.1 + one.never_sent));
         let percent = 100.0 * never_sent as f64 / doubts.max(1) as f64;
+        let (whole, unnoticed) = self.longest_unnoticed;
+        writeln!(f, "uncertain by kills: {doubts}, of which {percent:.1} % were never sent")?;
         writeln!(
             f,
-            "uncertain by kills: {doubts}; never sent: {percent:.1} %; longest answer out before the kill: {:?}",
-            self.longest_unnoticed
+            "longest answer out before the kill: {whole:?}, {unnoticed:?} without stalls of disk and machine"
         )?;
         for finding in self.findings.iter().take(MOST) {
             writeln!(f, "FOUND: {finding}")?;

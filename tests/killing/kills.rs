@@ -19,8 +19,8 @@ const LATEST: u64 = 400;
 const LOOK_EVERY: usize = 10;
 /// Between two looks at what is waited for.
 const TICK: Duration = Duration::from_millis(5);
-/// A wait that took this much longer than it should have: the machine stood still.
-const STALL: Duration = Duration::from_millis(20);
+/// What took this much longer than it should have stood still.
+pub(crate) const STALL: Duration = Duration::from_millis(20);
 
 /// What came before the end of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(crate) struct Run {
 pub(crate) struct Story {
     pub(crate) runs: Vec<Run>,
     pub(crate) pauses: usize,
-    /// When the daemon or the whole machine stood still.
+    /// When the daemon, the disk or the whole machine stood still.
     pub(crate) still: Vec<(UnixMillis, UnixMillis)>,
     pub(crate) findings: Vec<String>,
     /// Requests that have ended, and how.
@@ -77,7 +77,7 @@ pub(crate) fn configuration(far: &FarEnd) -> String {
     for kind in &KINDS {
         text.push_str(&format!(
             "[triggers.{}]\nurl = \"{}\"\ncall_mode = \"{}\"\nrepeatable = {}\n\
-             poll = {{ initial = \"100ms\", factor = 1.0, max = \"100ms\" }}\n\
+             response_timeout = \"10s\"\npoll = {{ initial = \"100ms\", factor = 1.0, max = \"100ms\" }}\n\
              retry = {{ initial = \"20ms\", max = \"100ms\" }}\n",
             kind.name,
             far.emulator.trigger_url(FOLDER, kind.name),
@@ -115,11 +115,13 @@ impl Stage<'_> {
                 }
             }
         }
-        producers.stop().await;
+        let inserted = producers.stop().await;
         self.settle(&mut table, &mut story).await;
         look(&mut table, &mut story).await;
         stalls.abort();
         story.still.append(&mut still.lock().unwrap_or_else(PoisonError::into_inner));
+        story.still.append(&mut inserted.slow.lock().unwrap_or_else(PoisonError::into_inner));
+        story.still = merged(story.still);
         story
     }
 
@@ -232,7 +234,7 @@ impl Stage<'_> {
 }
 
 impl Story {
-    /// How long the daemon or the machine stood still between two instants.
+    /// How long nothing could be done between two instants.
     pub(crate) fn still(&self, from: UnixMillis, to: UnixMillis) -> Duration {
         let overlaps = self.still.iter().map(|(begin, end)| to.min(*end).since(from.max(*begin)));
         overlaps.sum()
@@ -244,6 +246,19 @@ impl Story {
         // What the far end reads of a process that is dead already may come when the next one is there.
         self.runs.get(last(firing)?.min(last(found)?.checked_sub(1)?))
     }
+}
+
+/// The same times, without those that overlap.
+fn merged(mut times: Vec<(UnixMillis, UnixMillis)>) -> Vec<(UnixMillis, UnixMillis)> {
+    times.sort_unstable();
+    let mut merged: Vec<(UnixMillis, UnixMillis)> = Vec::new();
+    for (begin, end) in times {
+        match merged.last_mut() {
+            Some(last) if begin <= last.1 => last.1 = last.1.max(end),
+            _ => merged.push((begin, end)),
+        }
+    }
+    merged
 }
 
 /// Notes when this process did not get its turn: neither did the daemon.

@@ -11,6 +11,7 @@ mod arguments;
 mod far_end;
 mod judge;
 mod kills;
+mod migration;
 mod producers;
 mod site;
 
@@ -73,7 +74,10 @@ async fn run(folder: &Path, kills: usize, seed: u64) -> usize {
     };
     tell(&story);
     print!("{verdict}");
-    verdict.findings.len()
+    let upgrades = migration::interrupt(folder, kills.div_ceil(5), &mut stage.rng).await;
+    println!("upgrades interrupted: {}, of which {} had the old schema still", upgrades.kills, upgrades.old);
+    upgrades.findings.iter().for_each(|finding| println!("FOUND: {finding}"));
+    verdict.findings.len() + upgrades.findings.len()
 }
 
 fn tell(story: &Story) {

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinSet;
+use triggerd::clock::{Clock as _, SystemClock, UnixMillis};
 
+use crate::kills::STALL;
 use crate::site::Site;
 
 const PRODUCERS: u64 = 3;
@@ -46,6 +48,8 @@ pub(crate) struct Ledger {
     pub(crate) committed: Mutex<HashMap<i64, (u64, &'static Kind)>>,
     /// Rows that were inserted and taken back.
     pub(crate) taken_back: AtomicU64,
+    /// When a transaction did not come to its end: the table was locked, or the disk was slow, for the daemon as well.
+    pub(crate) slow: Mutex<Vec<(UnixMillis, UnixMillis)>>,
     number: AtomicU64,
     stop: AtomicBool,
 }
@@ -83,6 +87,7 @@ async fn insert(mut table: SqliteConnection, ledger: Arc<Ledger>, mut rng: Rng) 
             continue;
         }
         let mut inserted = Vec::new();
+        let begun = SystemClock.now();
         let mut tx = table.begin_with("BEGIN IMMEDIATE").await.expect("nobody holds the lock for long");
         for _ in 0..rng.usize(1..=MOST_ROWS) {
             let kind = &KINDS[if rng.u8(0..4) > 0 { rng.usize(0..3) } else { rng.usize(3..6) }];
@@ -103,6 +108,10 @@ async fn insert(mut table: SqliteConnection, ledger: Arc<Ledger>, mut rng: Rng) 
         } else {
             tx.commit().await.expect("the disk has room");
             ledger.committed.lock().unwrap_or_else(PoisonError::into_inner).extend(inserted);
+        }
+        let ended = SystemClock.now();
+        if ended.since(begun) > STALL {
+            ledger.slow.lock().unwrap_or_else(PoisonError::into_inner).push((begun, ended));
         }
     }
     table.close().await.expect("it closes");

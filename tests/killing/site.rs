@@ -31,6 +31,10 @@ impl Site {
         site
     }
 
+    pub(crate) fn remove(self) {
+        std::fs::remove_dir_all(self.folder).expect("the folder is ours");
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

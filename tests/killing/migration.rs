@@ -1,0 +1,131 @@
+//! Kills while a database of an older version is upgraded: it has the old schema or the new one, never half, and all rows.
+
+use std::path::Path;
+use std::time::Duration;
+
+use fastrand::Rng;
+use rustix::process::Signal;
+use sqlx::migrate::Migrator;
+use sqlx::{Connection as _, SqliteConnection};
+use triggerd::clock::{Clock as _, SystemClock};
+use triggerd::queue::sqlite::SCHEMA_VERSION;
+
+use crate::site::{Site, connect};
+
+/// Rows of the old database. They are of a trigger that has left the configuration, so nothing is done with them.
+const FILL: &str = "
+PRAGMA journal_mode = WAL;
+INSERT INTO triggers (name) VALUES ('gone');
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+INSERT INTO requests (trigger_name, arguments) SELECT 'gone', json_object('n', i, 'more', hex(zeroblob(100))) FROM n;
+UPDATE requests SET state = 'polling', attempt = 1, status_uri = 'https://gone.example/' || id, due_at = 1 WHERE id % 3 = 0";
+
+/// What is in a file.
+#[derive(PartialEq, Eq)]
+struct Content {
+    version: i64,
+    schema: Vec<(String, String, Option<String>)>,
+    rows: Vec<(i64, String, String, Option<String>)>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Upgrades {
+    /// Processes that were ended by a signal.
+    pub(crate) kills: usize,
+    /// Files that had the old schema then.
+    pub(crate) old: usize,
+    pub(crate) findings: Vec<String>,
+}
+
+/// Interrupts so many upgrades, each at an instant of its own.
+pub(crate) async fn interrupt(folder: &Path, kills: usize, rng: &mut Rng) -> Upgrades {
+    let mut upgrades = Upgrades::default();
+    let template = folder.join("old.db");
+    make_old(&template).await;
+    let old = content(&template).await;
+    // One that nothing interrupts: what comes of it, and how long it takes.
+    let whole = Site::new(folder, "whole", "");
+    std::fs::copy(&template, whole.path("queue.db")).expect("the folder is writable");
+    let begun = SystemClock.now();
+    let ended = whole.spawn("migrate", false).ended().await;
+    let took = u64::try_from(SystemClock.now().since(begun).as_millis()).unwrap_or(u64::MAX);
+    let new = content(&whole.path("queue.db")).await;
+    if ended.is_none_or(|status| !status.success()) || new.version != SCHEMA_VERSION || new.rows != old.rows {
+        upgrades.findings.push(format!("an upgrade failed: {ended:?}, version {}", new.version));
+    }
+    for nth in 0..kills {
+        let site = Site::new(folder, &format!("upgrade-{nth}"), "");
+        let file = site.path("queue.db");
+        std::fs::copy(&template, &file).expect("the folder is writable");
+        let (verb, signals): (_, &[Signal]) = match nth % 4 {
+            0 => ("run", &[Signal::TERM, Signal::TERM]),
+            1 => ("run", &[Signal::KILL]),
+            _ => ("migrate", &[Signal::KILL]),
+        };
+        let mut process = site.spawn(verb, rng.bool());
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..=took + took / 4))).await;
+        for signal in signals {
+            process.signal(*signal);
+        }
+        if process.ended().await.is_none() {
+            upgrades.findings.push(format!("{verb} did not end after {signals:?}"));
+        }
+        upgrades.kills += 1;
+        let found = content(&file).await;
+        upgrades.old += usize::from(found.version == old.version);
+        check(&found, if found.version == old.version { &old } else { &new }, &site, &mut upgrades);
+        let ended = site.spawn("migrate", false).ended().await;
+        if ended.is_none_or(|status| !status.success()) {
+            upgrades
+                .findings
+                .push(format!("an upgrade that was interrupted cannot be done again: {ended:?}"));
+        }
+        check(&content(&file).await, &new, &site, &mut upgrades);
+        if upgrades.findings.is_empty() {
+            // A thousand would fill the disk.
+            site.remove();
+        }
+    }
+    upgrades
+}
+
+fn check(found: &Content, expected: &Content, site: &Site, upgrades: &mut Upgrades) {
+    if found != expected {
+        let (version, rows) = (found.version, found.rows.len());
+        let what = if found.rows == expected.rows { "schema" } else { "rows" };
+        let file = site.path("queue.db").display().to_string();
+        upgrades
+            .findings
+            .push(format!("{file}: other {what} than there should be (version {version}, {rows} rows)"));
+    }
+}
+
+/// A database as the first version made it.
+async fn make_old(file: &Path) {
+    std::fs::write(file, b"").expect("the folder is writable");
+    let first = sqlx::migrate!("migrations/sqlite").iter().take(1).cloned().collect::<Vec<_>>();
+    let mut table = connect(file).await;
+    Migrator::with_migrations(first).run(&mut table).await.expect("it is sound");
+    sqlx::raw_sql(FILL).execute(&mut table).await.expect("it is sound");
+    table.close().await.expect("it closes");
+}
+
+async fn content(file: &Path) -> Content {
+    let mut table: SqliteConnection = connect(file).await;
+    let whole: String =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut table).await.expect("it can be read");
+    assert_eq!(whole, "ok", "{}", file.display());
+    let version = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut table).await;
+    let schema = sqlx::query_as("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")
+        .fetch_all(&mut table)
+        .await;
+    let rows = sqlx::query_as("SELECT id, arguments, state, status_uri FROM requests ORDER BY id");
+    let rows = rows.fetch_all(&mut table).await;
+    table.close().await.expect("it closes");
+    Content {
+        version: version.expect("it can be read"),
+        schema: schema.expect("it can be read"),
+        rows: rows.expect("it can be read"),
+    }
+}
