@@ -9,6 +9,8 @@
 //!                       +-- commit <-+<-- reply --+
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod request;
 pub mod trigger;
 

@@ -1,5 +1,7 @@
 //! The process edge: arguments in, exit code out.
 
+#![forbid(unsafe_code)]
+
 mod cli;
 
 use std::process::ExitCode;
