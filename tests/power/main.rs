@@ -13,6 +13,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are what the test is for")]
 
 mod disk;
+mod engine;
 mod faults;
 mod survey;
 mod table;
