@@ -1,11 +1,16 @@
 //! From the bytes of an answer to a [`Reply`].
 
+use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use http::Request;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::response::Parts;
 use http_body_util::BodyExt;
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 use url::Url;
 
@@ -15,6 +20,21 @@ use crate::invocation::{Body, BodyEnd, Break, Reply};
 
 /// A body is given no more room than this ahead of its bytes, whatever length it announces.
 const TRUSTED_LENGTH: u64 = 16 * 1024;
+
+/// Interim answers (100, 103) that are skipped. A far end that goes on with them answers nothing.
+const MOST_INTERIM: usize = 100;
+
+/// Ends when more interim answers have come to `request` than anybody needs.
+pub(super) fn flooded<B>(request: &mut Request<B>) -> impl Future<Output = ()> + Send + use<B> {
+    let (came, enough) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+    let told = Arc::clone(&enough);
+    hyper::ext::on_informational(request, move |_| {
+        if came.fetch_add(1, Ordering::Relaxed) == MOST_INTERIM {
+            told.notify_one();
+        }
+    });
+    async move { enough.notified().await }
+}
 
 /// Reads a body up to `cap` bytes, or until `timer` ends.
 pub(super) async fn read<B>(mut incoming: B, cap: u64, mut timer: Pin<&mut Sleep>) -> Body

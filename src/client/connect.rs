@@ -23,7 +23,15 @@ use super::departure::Departure;
 /// A dead peer, or a middlebox that has forgotten us, is noticed by a held exchange after about this.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// The head of an answer, and what is read of its body at once.
+pub(super) const LARGEST_HEAD: usize = 128 * 1024;
+
+/// Reads that may bring something one after another; then others get their turn. A far end that sends faster than it is
+/// read would else keep the thread for as long as it likes.
+const READS_IN_A_ROW: u8 = 4;
+
+/// A connection.
+pub(super) type Stream = Counted<MaybeHttpsStream<TokioIo<TcpStream>>>;
 
 /// Makes connections.
 pub(super) struct Connector {
@@ -32,16 +40,16 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
+    pub(super) fn new(tls: ClientConfig) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
-        Self { tcp, tls }
+        Self { tcp, tls: Arc::new(tls) }
     }
 
     /// Connects to the host of `uri`. All that goes wrong here goes wrong before anything is sent.
-    pub(super) async fn connect(&self, uri: Uri, timeout: Duration) -> Result<Counted<Stream>, String> {
+    pub(super) async fn connect(&self, uri: Uri, timeout: Duration) -> Result<Stream, String> {
         // Its own timer too: it shares the time out among the addresses of the host.
         let mut tcp = self.tcp.clone();
         tcp.set_connect_timeout(Some(timeout));
@@ -51,7 +59,7 @@ impl Connector {
             https.call(uri).await
         };
         match tokio::time::timeout(timeout, connecting).await {
-            Ok(Ok(stream)) => Ok(Counted { stream, written: Arc::default() }),
+            Ok(Ok(stream)) => Ok(Counted { stream, written: Arc::default(), reads: 0 }),
             Ok(Err(error)) => Err(reason(&*error)),
             Err(_) => Err("timed out".to_owned()),
         }
@@ -136,6 +144,8 @@ impl Written {
 pub(super) struct Counted<T> {
     stream: T,
     written: Arc<Written>,
+    /// Reads that brought something since the last that did not.
+    reads: u8,
 }
 
 impl<T> Counted<T> {
@@ -165,7 +175,14 @@ impl<T: Read + Unpin> Read for Counted<T> {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        if self.reads >= READS_IN_A_ROW {
+            self.reads = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.reads = if polled.is_ready() { self.reads + 1 } else { 0 };
+        polled
     }
 }
 

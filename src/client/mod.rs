@@ -136,7 +136,7 @@ impl<K: Clock> HttpClient<K> {
     pub fn new(credentials: HashMap<String, Credential>, clock: K) -> Result<Self, Error> {
         let tls = connect::tls()?;
         let setup = RwLock::new(Arc::new(Setup::new(credentials, clock.now())));
-        let pool = Pool::new(Connector::new(Arc::new(tls.clone())));
+        let pool = Pool::new(Connector::new(tls.clone()));
         Ok(Self { inner: Arc::new(Inner { clock, pool, asker: Asker::new(tls), setup }) })
     }
 

@@ -12,11 +12,11 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{Request, StatusCode, Uri, Version};
 use http_body_util::Full;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
-use super::connect::{Connector, Written, reason};
+use super::connect::{Connector, LARGEST_HEAD, Written, reason};
 use super::departure::Departure;
 use super::shelf::{FRESH, Shelf};
 use super::{answer, lost, not_sent, too_slow};
@@ -138,9 +138,12 @@ impl Origin {
             };
             let before = line.written.bytes();
             line.written.announce(departure.clone());
+            let mut request = request();
+            let flooded = answer::flooded(&mut request);
             let answered = tokio::select! {
                 biased;
-                answered = line.sender.try_send_request(request()) => Some(answered),
+                answered = line.sender.try_send_request(request) => Some(answered.map_err(|e| reason(&e.into_error()))),
+                () = flooded => Some(Err("too many interim answers".to_owned())),
                 () = timer.as_mut() => None,
             };
             let error = match answered {
@@ -152,7 +155,7 @@ impl Origin {
                     }
                     return Ok((parts, body));
                 }
-                Some(Err(error)) => Some(error.into_error()),
+                Some(Err(why)) => Some(why),
                 None => None,
             };
             // Only when the connection's task is gone can it write no more.
@@ -166,8 +169,8 @@ impl Origin {
                 }
             }
             return Err(match (error, is_unsent) {
-                (Some(error), true) => not_sent(format!("{name} closed the connection: {}", reason(&error))),
-                (Some(error), false) => lost(format!("lost the connection to {name}: {}", reason(&error))),
+                (Some(why), true) => not_sent(format!("{name} closed the connection: {why}")),
+                (Some(why), false) => lost(format!("lost the connection to {name}: {why}")),
                 (None, true) => not_sent(format!("{name} took no byte of the request in time")),
                 (None, false) => too_slow(format!("{name} did not answer in time")),
             });
@@ -209,7 +212,9 @@ impl Origin {
         let failed = |why: String| not_sent(format!("could not connect to {}: {why}", self.name));
         let stream = self.connector.connect(self.uri.clone(), timeout).await.map_err(failed)?;
         let written = stream.written();
-        let (sender, connection) = handshake(stream).await.map_err(|error| failed(reason(&error)))?;
+        let mut builder = Builder::new();
+        builder.max_buf_size(LARGEST_HEAD);
+        let (sender, connection) = builder.handshake(stream).await.map_err(|error| failed(reason(&error)))?;
         let stand = Arc::new(Stand(AtomicU8::new(Stand::BUSY)));
         let task = tokio::spawn({
             let (origin, stand) = (Arc::clone(self), Arc::clone(&stand));
@@ -302,7 +307,7 @@ mod tests {
     /// An origin with one idle connection, whose task does not run until the test awaits something.
     async fn idle_connection(listener: &TcpListener) -> (Arc<Origin>, Line, TcpStream) {
         let name = format!("http://{}", listener.local_addr().unwrap());
-        let pool = Pool::new(Connector::new(Arc::new(tls().unwrap())));
+        let pool = Pool::new(Connector::new(tls().unwrap()));
         let origin = pool.origin(&name, name.parse().unwrap());
         let (first, stream) = tokio::join!(send(&origin, None), answer(listener));
         assert_eq!(first.unwrap().0.status, 202);

@@ -37,7 +37,7 @@ pub async fn probe(triggers: impl IntoIterator<Item = &Trigger>) -> Result<Vec<P
         names.push(trigger.name.clone());
         *timeout = (*timeout).max(trigger.connect_timeout);
     }
-    let connector = Connector::new(Arc::new(connect::tls()?));
+    let connector = Connector::new(connect::tls()?);
     let probes = origins.into_iter().map(|(origin, (triggers, timeout))| {
         let connector = &connector;
         async move {
