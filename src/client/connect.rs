@@ -59,7 +59,7 @@ impl Connector {
             https.call(uri).await
         };
         match tokio::time::timeout(timeout, connecting).await {
-            Ok(Ok(stream)) => Ok(Counted { stream, written: Arc::default(), reads: 0 }),
+            Ok(Ok(stream)) => Ok(Counted { stream, written: Arc::default(), reads: 0, is_deaf: false }),
             Ok(Err(error)) => Err(reason(&*error)),
             Err(_) => Err("timed out".to_owned()),
         }
@@ -141,11 +141,16 @@ impl Written {
 }
 
 /// A stream that keeps account of what it accepted.
+///
+/// A far end may answer before it has read the whole request, and then close. What it said is still to be read, so the
+/// failure of a write is no end: the rest of the request goes nowhere, and the reader finds the answer, or the break.
 pub(super) struct Counted<T> {
     stream: T,
     written: Arc<Written>,
     /// Reads that brought something since the last that did not.
     reads: u8,
+    /// Writes have failed.
+    is_deaf: bool,
 }
 
 impl<T> Counted<T> {
@@ -156,17 +161,33 @@ impl<T> Counted<T> {
 }
 
 impl<T: Write + Unpin> Counted<T> {
+    /// Writes `length` bytes, or some of them.
     fn write(
         &mut self,
+        length: usize,
         write: impl FnOnce(Pin<&mut T>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        self.written.begin()?;
-        let polled = write(Pin::new(&mut self.stream));
-        if let Poll::Ready(Ok(n)) = polled {
-            self.written.count(n);
+        if self.is_deaf {
+            return Poll::Ready(Ok(length));
         }
-        polled
+        self.written.begin()?;
+        match write(Pin::new(&mut self.stream)) {
+            Poll::Ready(Ok(n)) => {
+                self.written.count(n);
+                Poll::Ready(Ok(n))
+            }
+            Poll::Ready(Err(error)) if is_closed(&error) => {
+                self.is_deaf = true;
+                Poll::Ready(Ok(length))
+            }
+            other => other,
+        }
     }
+}
+
+/// The far end reads no more.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 impl<T: Read + Unpin> Read for Counted<T> {
@@ -188,7 +209,7 @@ impl<T: Read + Unpin> Read for Counted<T> {
 
 impl<T: Write + Unpin> Write for Counted<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write(|stream| stream.poll_write(cx, bytes))
+        self.write(bytes.len(), |stream| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -196,7 +217,8 @@ impl<T: Write + Unpin> Write for Counted<T> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(|stream| stream.poll_write_vectored(cx, slices))
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.write(length, |stream| stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -204,7 +226,16 @@ impl<T: Write + Unpin> Write for Counted<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if self.is_deaf {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(Err(error)) if is_closed(&error) => {
+                self.is_deaf = true;
+                Poll::Ready(Ok(()))
+            }
+            polled => polled,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

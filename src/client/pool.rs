@@ -147,6 +147,10 @@ impl Origin {
                 () = timer.as_mut() => None,
             };
             let error = match answered {
+                // Of a request of which nothing was written it is no answer: the connection was about to be closed.
+                Some(Ok(_)) if line.written.bytes() == before => {
+                    Some("answered before it was asked".to_owned())
+                }
                 Some(Ok(response)) => {
                     let (parts, incoming) = response.into_parts();
                     let body = answer::read(incoming, cap, timer).await;

@@ -1,7 +1,6 @@
 //! Whether the triggers' hosts can be connected to: name, TCP, TLS, and not a byte of a request.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
