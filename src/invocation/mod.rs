@@ -147,7 +147,7 @@ impl Turn {
         }
         let faulted = cx.trigger.fault_pointer.as_deref().is_some_and(|pointer| {
             reply.body.end == BodyEnd::Complete
-                && serde_json::from_slice::<serde_json::Value>(&reply.body.bytes)
+                && serde_json::from_slice::<serde_json::Value>(without_mark(&reply.body.bytes))
                     .is_ok_and(|output| output.pointer(pointer).is_some_and(|value| !value.is_null()))
         });
         let cut = (reply.body.end == BodyEnd::Cut).then(|| {
@@ -228,6 +228,11 @@ fn location(reply: &Reply) -> Option<Url> {
         url.set_password(None).ok()?;
     }
     Some(url)
+}
+
+/// JSON without the byte order mark that some servers begin it with, though none belongs there.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// Whether the answer is an HTML page where the trigger gives none.

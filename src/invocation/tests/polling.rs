@@ -418,6 +418,8 @@ fn fault_pointer_looks_for_a_value_that_is_not_null() {
         (r#"{"result":{"error":false}}"#, Outcome::Failed),
         (r#"{"result":{"error":null}}"#, Outcome::Succeeded),
         (r#"{"error":1}"#, Outcome::Succeeded),
+        // A byte order mark, which JSON may not begin with, and some servers write all the same.
+        ("\u{feff}{\"result\":{\"error\":1}}", Outcome::Failed),
         ("not JSON", Outcome::Succeeded),
         ("", Outcome::Succeeded),
     ] {
