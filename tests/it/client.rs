@@ -145,6 +145,11 @@ async fn what_an_answer_proves() {
             Answer::raw(&format!("HTTP/1.1 200 OK\r\n{}", "a: b\r\n".repeat(101))).then(Then::Hang),
             End::Lost,
         ),
+        (
+            "interim answers without end",
+            Answer::raw("").then(Then::Repeat("HTTP/1.1 103 Early Hints\r\n\r\n")),
+            End::Lost,
+        ),
         ("an endless header", Answer::raw("HTTP/1.1 200 OK\r\na: ").then(Then::Flood), End::Lost),
         (
             "an endless body",
@@ -207,7 +212,7 @@ async fn what_fails_before_anything_is_sent_is_not_sent() {
 }
 
 /// A listener that accepts no connection, and the connections that fill its queue.
-async fn full_listener() -> (TcpListener, Vec<TcpStream>) {
+pub(crate) async fn full_listener() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().expect("IPv4 is there");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("loopback has a free port");
     let listener = socket.listen(1).expect("it can listen");

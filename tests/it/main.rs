@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod docs;
 mod emulate;
+mod far_faults;
 mod fire_and_forget;
 mod logs;
 mod long_polling;

@@ -15,7 +15,7 @@ use crate::support::daemon::{Site, Table};
 use crate::support::far_end::{Answer, FarEnd, Hold, Seen, Then};
 
 /// A log for many rows: no line for each.
-const QUIET: &str = "[log]\nfilter = \"warn,triggerd::daemon=info\"\n";
+pub(crate) const QUIET: &str = "[log]\nfilter = \"warn,triggerd::daemon=info\"\n";
 const INSERT: &str = "INSERT INTO requests (trigger_name) VALUES ('t')";
 
 /// Accepts; the job is asked for at `/status`.
@@ -35,7 +35,7 @@ async fn accepting(status: impl Fn() -> Answer + Send + Sync + 'static) -> FarEn
 }
 
 /// `[triggers.NAME]` with quick intervals.
-fn trigger(name: &str, far: &FarEnd, keys: &str) -> String {
+pub(crate) fn trigger(name: &str, far: &FarEnd, keys: &str) -> String {
     format!(
         "[triggers.{name}]\nurl = \"{}\"\n\
          poll = {{ initial = \"20ms\", factor = 1.0, max = \"20ms\" }}\n\
@@ -45,14 +45,14 @@ fn trigger(name: &str, far: &FarEnd, keys: &str) -> String {
 }
 
 /// `n` requests in one transaction.
-fn many(name: &str, n: usize) -> String {
+pub(crate) fn many(name: &str, n: usize) -> String {
     format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n})
          INSERT INTO requests (trigger_name, arguments) SELECT '{name}', json_object('n', i) FROM n"
     )
 }
 
-fn count(state: &str) -> String {
+pub(crate) fn count(state: &str) -> String {
     format!("SELECT count(*) FROM requests WHERE state = '{state}'")
 }
 
@@ -62,7 +62,7 @@ fn soon(plus: Duration) -> i64 {
 }
 
 /// The ids of the requests in the order of their firings.
-fn fired(far: &FarEnd) -> Vec<i64> {
+pub(crate) fn fired(far: &FarEnd) -> Vec<i64> {
     far.all().iter().filter_map(request_id).collect()
 }
 

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -52,8 +53,12 @@ pub(crate) struct Answer {
     head: Option<(u16, Vec<(String, String)>)>,
     announced: Option<usize>,
     body: Vec<u8>,
+    drips: bool,
     then: Then,
 }
+
+/// Between two bytes of an answer that drips.
+const DRIP: Duration = Duration::from_millis(50);
 
 /// What becomes of the connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,8 @@ pub(crate) enum Then {
     Hang,
     /// Bytes are sent until the peer closes it.
     Flood,
+    /// These are sent again and again until the peer closes it.
+    Repeat(&'static str),
 }
 
 impl Answer {
@@ -84,6 +91,7 @@ impl Answer {
             head: None,
             announced: None,
             body: bytes.as_bytes().to_vec(),
+            drips: false,
             then: Then::Keep,
         }
     }
@@ -114,6 +122,12 @@ impl Answer {
     /// Sends nothing before `hold` is released.
     pub(crate) fn held(mut self, hold: &Hold) -> Self {
         self.hold = Some(hold.clone());
+        self
+    }
+
+    /// Sends one byte at a time, with a pause after each.
+    pub(crate) fn dripping(mut self) -> Self {
+        self.drips = true;
         self
     }
 
@@ -167,6 +181,8 @@ impl Hold {
 pub(crate) enum Greeting {
     /// Its requests are read and answered.
     Serve,
+    /// Its requests are answered when their head has come; no body is read.
+    Early,
     /// It is closed before anything is read.
     Close,
     /// It is reset before anything is read.
@@ -282,14 +298,15 @@ async fn accept(listener: TcpListener, record: Arc<Record>) {
 }
 
 async fn serve(mut stream: TcpStream, connection: usize, record: &Record) -> io::Result<()> {
-    match (record.greeting)(connection) {
-        Greeting::Serve => {}
+    let greeting = (record.greeting)(connection);
+    match greeting {
+        Greeting::Serve | Greeting::Early => {}
         Greeting::Close => return Ok(()),
         Greeting::Reset => return stream.set_zero_linger(),
     }
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(8 * 1024);
-    while let Some(mut seen) = read(&mut stream, &mut buffer).await? {
+    while let Some(mut seen) = read(&mut stream, &mut buffer, greeting != Greeting::Early).await? {
         seen.connection = connection;
         {
             let mut all = record.seen.lock().expect("no panic while locked");
@@ -301,7 +318,14 @@ async fn serve(mut stream: TcpStream, connection: usize, record: &Record) -> io:
         if let Some(hold) = &answer.hold {
             hold.released().await;
         }
-        stream.write_all(&answer.bytes()).await?;
+        if answer.drips {
+            for byte in answer.bytes() {
+                stream.write_all(&[byte]).await?;
+                tokio::time::sleep(DRIP).await;
+            }
+        } else {
+            stream.write_all(&answer.bytes()).await?;
+        }
         match answer.then {
             Then::Keep => {}
             Then::Close => return Ok(()),
@@ -310,13 +334,19 @@ async fn serve(mut stream: TcpStream, connection: usize, record: &Record) -> io:
             Then::Flood => loop {
                 stream.write_all(&[b'x'; 16 * 1024]).await?;
             },
+            Then::Repeat(bytes) => {
+                let many = bytes.repeat(1024);
+                loop {
+                    stream.write_all(many.as_bytes()).await?;
+                }
+            }
         }
     }
     Ok(())
 }
 
 /// The next request, or none if the peer has closed. What follows it stays in `buffer`.
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Seen>> {
+async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, whole: bool) -> io::Result<Option<Seen>> {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             break at + 4;
@@ -335,7 +365,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option
         .collect();
     let length = headers
         .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .find(|(name, _)| whole && name.eq_ignore_ascii_case("content-length"))
         .map_or(0, |(_, text)| text.parse::<usize>().expect("the length is a number"));
     while buffer.len() < end + length {
         if stream.read_buf(buffer).await? == 0 {
