@@ -80,7 +80,9 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn retention(config: &Config) -> queue::Retention {
+/// How long what has ended is kept.
+#[must_use]
+pub fn retention(config: &Config) -> queue::Retention {
     let config::Retention { succeeded, dispatched, others, outputs, uncertain } = config.retention;
     queue::Retention { succeeded, dispatched, others, uncertain, outputs }
 }

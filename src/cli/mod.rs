@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod migrate;
 pub(crate) mod pause;
 pub(crate) mod print;
+pub(crate) mod prune;
 pub(crate) mod resolve;
 pub(crate) mod restored;
 pub(crate) mod retry;
@@ -72,6 +73,8 @@ pub(crate) enum Verb {
     Pause(Pause),
     /// Let a paused trigger be fired again
     Resume(Resume),
+    /// Delete what has ended and is past its time, as the daemon does each hour
+    Prune(Prune),
     /// Copy the database to a file, while the daemon and producers go on
     Backup(Backup),
     /// Say what becomes of the requests that wait in a backup that was put back
@@ -310,6 +313,16 @@ pub(crate) struct Resume {
     /// The trigger's name
     #[arg(value_name = "TRIGGER")]
     pub(crate) trigger: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Prune {
+    /// Only count what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

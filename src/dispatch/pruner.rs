@@ -5,12 +5,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::queue::{PRUNED_AT_ONCE, Retention, Store};
+use crate::queue::{PRUNE_PAUSE, PRUNED_AT_ONCE, Retention, Store};
 
 /// Times are in days; an hour late is in time.
 const EVERY: Duration = Duration::from_secs(3600);
-/// Between two commits of a long clean-up: others write in the meantime.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Prunes at once, then each hour, by what `retention` says then. Ends only by being dropped.
 pub async fn prune<S: Store, C: Clock>(store: S, clock: C, retention: watch::Receiver<Retention>) {
@@ -18,7 +16,7 @@ pub async fn prune<S: Store, C: Clock>(store: S, clock: C, retention: watch::Rec
         let keep = *retention.borrow();
         let now = clock.now();
         let wait = match store.prune(keep, now).await {
-            Ok(deleted) if deleted >= PRUNED_AT_ONCE => PAUSE,
+            Ok(deleted) if deleted >= PRUNED_AT_ONCE => PRUNE_PAUSE,
             Ok(deleted) => {
                 tracing::debug!(deleted, "retention: {deleted} rows deleted");
                 EVERY

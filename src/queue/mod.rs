@@ -378,6 +378,12 @@ pub struct Retention {
 }
 
 impl Retention {
+    /// The same in two: of requests, and of outputs alone.
+    fn apart(self) -> (Self, Self) {
+        let outputs = Self { outputs: self.outputs, ..Self::default() };
+        (Self { outputs: None, ..self }, outputs)
+    }
+
     /// For each state that is not kept for ever: what ended at or before this instant goes.
     fn cutoffs(&self, now: UnixMillis) -> impl Iterator<Item = (&'static str, UnixMillis)> {
         let kept = [
@@ -399,6 +405,8 @@ fn before(now: UnixMillis, kept: Duration) -> UnixMillis {
 
 /// Rows that one commit of [`Store::prune`] deletes of each kind: a commit stays short.
 pub const PRUNED_AT_ONCE: u64 = 500;
+/// Between two commits of a long clean-up: others write in the meantime.
+pub const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a start finds.
 #[derive(Debug, Default)]

@@ -146,6 +146,7 @@ fn help_lists_no_verb_that_does_not_exist() {
             "resolve",
             "pause",
             "resume",
+            "prune",
             "backup",
             "restored",
             "demo",

@@ -7,6 +7,8 @@ use triggerd::clock::UnixMillis;
 use triggerd::queue::{PRUNED_AT_ONCE, Retention, Store as _};
 
 use crate::queue_contract::{NOW, Table as _};
+use crate::support::daemon::Site;
+use crate::support::far_end::{Answer, FarEnd};
 use crate::support::table::SqliteTable;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -99,4 +101,63 @@ async fn a_long_history_goes_a_few_rows_a_commit() {
         deleted.push(table.store().prune(keep(), NOW).await.unwrap());
     }
     assert_eq!(deleted, [PRUNED_AT_ONCE, PRUNED_AT_ONCE, 1, 0]);
+}
+
+#[tokio::test]
+async fn an_operator_prunes_beside_a_daemon_at_work_and_is_told_what_went() {
+    let far = FarEnd::start(|_| Answer::status(202)).await;
+    let configuration =
+        format!("[triggers.t]\nurl = \"{}\"\ncall_mode = \"FireAndForget\"\n", far.url("/fire"));
+    let site = Site::new(&configuration);
+    // It prunes when it starts, and finds nothing yet.
+    let daemon = site.start().await;
+    let mut table = site.table().await;
+    table
+        .run(
+            "BEGIN IMMEDIATE;
+             UPDATE triggers SET paused = 1;
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1203)
+             INSERT INTO requests (trigger_name) SELECT 't' FROM n;
+             UPDATE requests SET state = CASE WHEN id = 1 THEN 'uncertain' ELSE 'failed' END, attempt = 1,
+               finished_at = created_at - 91 * 86400000;
+             UPDATE requests SET finished_at = created_at - 31 * 86400000 WHERE id IN (2, 3);
+             INSERT INTO outputs (request_id, bytes, body) SELECT id, 1, 'x' FROM requests WHERE id <> 3;
+             COMMIT",
+        )
+        .await;
+    let verb = async |arguments: &[&str]| {
+        let (code, said) = site.verb(arguments).await;
+        assert_eq!(code, 0, "{said}");
+        said
+    };
+    // Outputs that go alone: of the uncertain one, and of one that failed a month ago.
+    let (all, none) = ("{\"requests\":1200,\"outputs\":2,", "{\"requests\":0,\"outputs\":0,");
+    assert_eq!(verb(&["prune", "--dry-run", "--json"]).await, format!("{all}\"dry_run\":true}}\n"));
+    assert_eq!(table.number("SELECT count(*) FROM requests").await, 1203);
+    assert_eq!(verb(&["prune", "--json"]).await, format!("{all}\"dry_run\":false}}\n"));
+    assert_eq!(table.text("SELECT group_concat(id) FROM requests").await, "1,2,3");
+    assert_eq!(table.number("SELECT count(*) FROM outputs").await, 0);
+    assert_eq!(verb(&["prune", "--json"]).await, format!("{none}\"dry_run\":false}}\n"));
+    table.run("UPDATE triggers SET paused = 0; INSERT INTO requests (trigger_name) VALUES ('t')").await;
+    table.until("SELECT count(*) FROM requests WHERE state = 'dispatched'", 1).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_configuration_that_keeps_all_prunes_nothing() {
+    let site = Site::new(
+        "[retention]\nsucceeded = \"never\"\ndispatched = \"never\"\nothers = \"never\"\noutputs = \"never\"\n\
+         [triggers.t]\nurl = \"http://127.0.0.1:9/\"\n",
+    );
+    let (code, said) = site.verb(&["prune"]).await;
+    assert_eq!(code, 69, "there is no database: {said}");
+    site.verb(&["migrate"]).await;
+    let old = "INSERT INTO requests (trigger_name) VALUES ('t');
+               UPDATE requests SET state = 'failed', attempt = 1, finished_at = 1100000000000;
+               INSERT INTO outputs (request_id, bytes, body) VALUES (1, 1, 'x')";
+    site.table().await.run(old).await;
+    for arguments in [&["prune", "--dry-run"][..], &["prune"]] {
+        let (code, said) = site.verb(arguments).await;
+        assert!(code == 0 && said.contains(": 0; ") && said.ends_with(": 0\n"), "{said}");
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 
-use super::schema::{self, SCHEMA_VERSION};
+use super::schema::{self, Opened, SCHEMA_VERSION};
 use super::{Options, damage, explain, statements};
 use crate::clock::Clock;
 use crate::queue::Error;
@@ -39,7 +39,7 @@ pub async fn backup(options: &Options, to: &Path, clock: &impl Clock) -> Result<
     let (Some(folder), Some(name)) = (to.parent(), to.file_name()) else {
         return Err(refused("is no name of a file"));
     };
-    let mut database = schema::open_current(&options).await?;
+    let mut database = schema::open_current(&options, Opened::ToRead).await?;
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(name);
     prefix.push("-");

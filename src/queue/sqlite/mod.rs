@@ -8,6 +8,7 @@ mod backup;
 mod flights;
 mod intake;
 mod modes;
+mod prune;
 mod restored;
 mod schema;
 mod statements;
@@ -28,6 +29,7 @@ use sqlx::{ConnectOptions as _, Row as _};
 use tokio::sync::{mpsc, oneshot, watch as signal};
 
 pub use backup::{Copied, backup};
+pub use prune::{Pruned, prunable, prune};
 pub use restored::{Choice, Restored, restored};
 pub use schema::{Migrated, SCHEMA_VERSION, migrate};
 

@@ -165,8 +165,17 @@ async fn step_by_step(
     Ok(Some(Migrated { created, from, to, backup }))
 }
 
-/// A connection to a database of this very version, which is left as it is.
-pub(super) async fn open_current(options: &Options) -> Result<SqliteConnection, Error> {
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// It only reads.
+    ToRead,
+    /// It writes much.
+    ToWrite,
+}
+
+/// A connection to a database of this very version, which is not upgraded.
+pub(super) async fn open_current(options: &Options, opened: Opened) -> Result<SqliteConnection, Error> {
     let unavailable = |what: String| Error::Unavailable { what, source: None };
     if !options.path.exists() {
         return Err(unavailable(format!(
@@ -174,9 +183,14 @@ pub(super) async fn open_current(options: &Options) -> Result<SqliteConnection, 
             options.path.display()
         )));
     }
+    // Before the file is put into WAL mode: it may be another program's.
     let mut connection = open(options, &options.connect()).await?;
     match version(&mut connection).await? {
-        SCHEMA_VERSION => Ok(connection),
+        SCHEMA_VERSION if opened == Opened::ToRead => Ok(connection),
+        SCHEMA_VERSION => {
+            connection.close().await.map_err(|e| explain("close the database", e))?;
+            open(options, &options.writing()).await
+        }
         older => Err(unavailable(format!(
             "it has schema version {older}, older than this program's {SCHEMA_VERSION}; restart the daemon, or run `triggerd \
              migrate`"

@@ -56,6 +56,8 @@ statements! {
     PRUNE_UNCERTAIN = "prune_uncertain.sql";
     PRUNE_IDS = "prune_ids.sql";
     PRUNE_OUTPUTS = "prune_outputs.sql";
+    PRUNE_COUNT = "prune_count.sql";
+    PRUNE_COUNT_OUTPUTS = "prune_count_outputs.sql";
     MARK = "mark.sql";
     MARK_SET = "mark_set.sql";
     MARK_CLEAR = "mark_clear.sql";
@@ -477,6 +479,23 @@ pub(super) async fn prune_uncertain(c: &mut SqliteConnection, until: UnixMillis,
 /// Deletes outputs; answers how many.
 pub(super) async fn prune_outputs(c: &mut SqliteConnection, until: UnixMillis, limit: i64) -> Result<u64> {
     Ok(sqlx::query(PRUNE_OUTPUTS).bind(until.0).bind(limit).execute(c).await?.rows_affected())
+}
+
+/// How many requests are past their time. `past`: state, ended at or before.
+pub(super) async fn prune_count(c: &mut SqliteConnection, past: &[(&str, UnixMillis)]) -> Result<u64> {
+    let count: i64 = sqlx::query(PRUNE_COUNT).bind(json(&past)).fetch_one(c).await?.try_get(0)?;
+    Ok(count.cast_unsigned())
+}
+
+/// How many outputs are past their time, of requests that are not.
+pub(super) async fn prune_count_outputs(
+    c: &mut SqliteConnection,
+    until: UnixMillis,
+    past: &[(&str, UnixMillis)],
+) -> Result<u64> {
+    let query = sqlx::query(PRUNE_COUNT_OUTPUTS).bind(until.0).bind(json(&past));
+    let count: i64 = query.fetch_one(c).await?.try_get(0)?;
+    Ok(count.cast_unsigned())
 }
 
 /// When a copy of `triggerd backup` was made, for us and for people; none of any other file.

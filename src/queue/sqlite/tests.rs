@@ -149,6 +149,10 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
             ],
             "uncertain.sql" => &["SCAN requests USING INDEX requests_uncertain"],
             "restored_doubtful.sql" | "restored_pending.sql" => &["SCAN requests USING INDEX requests_wake"],
+            "prune_count.sql" => {
+                &["SEARCH requests USING INDEX requests_finished (finished_at>? AND finished_at<?)"]
+            }
+            "prune_count_outputs.sql" => &["SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"],
             // Of a copy, which nobody else waits for.
             "mark_set.sql" => &["SEARCH requests"],
             "backup_rows.sql" => &["SCAN requests"],

@@ -14,11 +14,10 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::flights::{Author, Flights, Record};
+use super::prune::prune_some;
 use super::{Options, START_BUSY_TIMEOUT, explain, intake, primary_code, statements};
 use crate::clock::UnixMillis;
-use crate::queue::{
-    Batch, Change, Committed, Error, Failed, PRUNED_AT_ONCE, Recovered, Retention, Return, before,
-};
+use crate::queue::{Batch, Change, Committed, Error, Failed, Recovered, Retention, Return};
 use crate::trigger::Trigger;
 
 /// SQLITE_IOERR.
@@ -167,24 +166,8 @@ impl Writer {
     }
 
     async fn prune(&mut self, retention: &Retention, now: UnixMillis) -> Result<u64, sqlx::Error> {
-        let limit = i64::try_from(PRUNED_AT_ONCE).unwrap_or(i64::MAX);
-        let connection = self.connection().await?;
-        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut deleted = 0;
-        for (state, until) in retention.cutoffs(now) {
-            deleted += statements::prune(&mut tx, state, until, limit).await?;
-        }
-        if let Some(kept) = retention.uncertain {
-            deleted += statements::prune_uncertain(&mut tx, before(now, kept), limit).await?;
-        }
-        if let Some(kept) = retention.outputs {
-            deleted += statements::prune_outputs(&mut tx, before(now, kept), limit).await?;
-        }
-        tx.commit().await?;
-        if deleted > 0 {
-            statements::shrink(self.connection().await?).await?;
-        }
-        Ok(deleted)
+        let pruned = prune_some(self.connection().await?, retention, now).await?;
+        Ok(pruned.requests + pruned.outputs)
     }
 
     async fn changed(&mut self) -> Result<bool, sqlx::Error> {

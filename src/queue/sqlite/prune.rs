@@ -1,0 +1,92 @@
+//! Retention: deleting what has ended and is past its time, a little at a time. The daemon does it each hour; `triggerd
+//! prune` at once, beside the daemon or without one.
+
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+
+use super::schema::{self, Opened};
+use super::{Options, explain, statements};
+use crate::clock::{Clock, UnixMillis};
+use crate::queue::{Error, PRUNE_PAUSE, PRUNED_AT_ONCE, Retention, before};
+
+/// What was deleted, or would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Requests, with their outputs and attempts.
+    pub requests: u64,
+    /// Outputs of requests that stay.
+    pub outputs: u64,
+}
+
+/// Deletes all that is past its time, in commits of a few hundred rows with pauses between them, in which others write. What
+/// went is in `pruned`, also after an error.
+///
+/// # Errors
+/// As their names say.
+pub async fn prune(
+    options: &Options,
+    retention: Retention,
+    clock: &impl Clock,
+    pruned: &mut Pruned,
+) -> Result<(), Error> {
+    let what = |e| explain("delete what is past its time", e);
+    let mut connection = schema::open_current(&options.clone().resolved(), Opened::ToWrite).await?;
+    // Outputs last: then those that go are of requests that stay.
+    let (requests, outputs) = retention.apart();
+    for retention in [requests, outputs] {
+        loop {
+            let some = prune_some(&mut connection, &retention, clock.now()).await.map_err(what)?;
+            pruned.requests += some.requests;
+            pruned.outputs += some.outputs;
+            if some.requests + some.outputs < PRUNED_AT_ONCE {
+                break;
+            }
+            clock.sleep_until(clock.now().plus(PRUNE_PAUSE)).await;
+        }
+    }
+    connection.close().await.map_err(|e| explain("close the database", e))
+}
+
+/// What [`prune`] would delete now.
+///
+/// # Errors
+/// As their names say.
+pub async fn prunable(options: &Options, retention: Retention, now: UnixMillis) -> Result<Pruned, Error> {
+    let what = |e| explain("count what is past its time", e);
+    let mut connection = schema::open_current(&options.clone().resolved(), Opened::ToRead).await?;
+    let uncertain = retention.uncertain.map(|kept| ("uncertain", before(now, kept)));
+    let past: Vec<_> = retention.cutoffs(now).chain(uncertain).collect();
+    let requests = statements::prune_count(&mut connection, &past).await.map_err(what)?;
+    let outputs = match retention.outputs {
+        Some(kept) => statements::prune_count_outputs(&mut connection, before(now, kept), &past).await,
+        None => Ok(0),
+    };
+    let outputs = outputs.map_err(what)?;
+    connection.close().await.map_err(|e| explain("close the database", e))?;
+    Ok(Pruned { requests, outputs })
+}
+
+/// Deletes a little of each kind, in one commit, and gives room back to the file system.
+pub(super) async fn prune_some(
+    c: &mut SqliteConnection,
+    retention: &Retention,
+    now: UnixMillis,
+) -> Result<Pruned, sqlx::Error> {
+    let limit = i64::try_from(PRUNED_AT_ONCE).unwrap_or(i64::MAX);
+    let mut pruned = Pruned::default();
+    let mut tx = c.begin_with("BEGIN IMMEDIATE").await?;
+    for (state, until) in retention.cutoffs(now) {
+        pruned.requests += statements::prune(&mut tx, state, until, limit).await?;
+    }
+    if let Some(kept) = retention.uncertain {
+        pruned.requests += statements::prune_uncertain(&mut tx, before(now, kept), limit).await?;
+    }
+    if let Some(kept) = retention.outputs {
+        pruned.outputs += statements::prune_outputs(&mut tx, before(now, kept), limit).await?;
+    }
+    tx.commit().await?;
+    if pruned != Pruned::default() {
+        statements::shrink(c).await?;
+    }
+    Ok(pruned)
+}
