@@ -112,7 +112,7 @@ async fn a_status_uri_is_stored_with_its_attempt_or_comes_back_to_be_tried_again
             })
             .await;
             for row in &rows {
-                let taken = day.store.load(vec![row.invocation.id]).await.unwrap().remove(0);
+                let taken = day.store.load(vec![row.invocation.id], NOW).await.unwrap().rows.remove(0);
                 assert!(taken.invocation.status_uri.is_some(), "{fault:?} {nth}");
             }
             if !day.tape.heal() {

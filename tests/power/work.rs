@@ -124,7 +124,8 @@ impl Day {
         let (unsent, fired) = rows.split_last().unwrap();
         let (refused, accepted) = fired.split_last().unwrap();
         let changes = accepted.iter().map(accept).chain([refuse(refused)]).collect();
-        let returned = vec![Return { before: unsent.invocation.clone(), due_at: unsent.due_at }];
+        let returned =
+            vec![Return { before: unsent.invocation.clone(), due_at: unsent.due_at, unsent: None }];
         self.commit("answers", Batch { changes, returned, ..Batch::default() }).await;
         let following: Vec<_> = accepted.iter().map(|row| accept(row).next).collect();
         let polled = following.iter().map(poll).collect();
