@@ -8,7 +8,7 @@ use super::{Dispatcher, FIRST_PAUSE, LONGEST_PAUSE, MOST_UNSTORED, Notice, SIGN_
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
 use crate::invocation::{Code, Event, Invocation};
-use crate::queue::{Batch, Change, Committed, Error, Failed, Return, Sign, Status, Store, Taken};
+use crate::queue::{Batch, Change, Committed, Error, Failed, Return, Sign, Spoiled, Status, Store, Taken};
 
 /// Bytes of an output that is stored last where there is little room.
 const LONG_OUTPUT: usize = 4096;
@@ -70,6 +70,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let mut batch = Batch {
             changes: if spare { std::mem::take(&mut self.changes) } else { self.dearest() },
             returned: std::mem::take(&mut self.returned),
+            spoiled: std::mem::take(&mut self.spoiled),
             taken_over: self.handed.iter().copied().collect(),
             ..Batch::default()
         };
@@ -197,6 +198,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 "request {id} is rejected: {problem}"
             );
         }
+        for row in asked.spoiled.iter().filter(|row| committed.spoiled.contains(&row.id)) {
+            self.give_up(row);
+        }
         let looked = committed.survey.is_some();
         if looked {
             self.pulse.looked();
@@ -237,6 +241,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let Failed { error, batch } = failed;
         self.changes.splice(0..0, batch.changes);
         self.returned.splice(0..0, batch.returned);
+        self.spoiled.splice(0..0, batch.spoiled);
         let now = self.clock.now();
         self.waiting.not_stored(now);
         self.board.untold();
@@ -259,6 +264,22 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             let action = action.clone();
             self.act(id, action);
         }
+    }
+
+    /// A row that is with the far end, and that nothing can be done for.
+    fn give_up(&mut self, row: &Spoiled) {
+        let Spoiled { id, trigger_name, problem, .. } = row;
+        if let Some(name) = trigger_name {
+            self.board.leave(name);
+        }
+        self.board.doubt();
+        tracing::warn!(
+            request.id = id,
+            state.to = "uncertain",
+            code = Code::InvalidRequest.as_str(),
+            problem,
+            "request {id} cannot be read any more and is uncertain: {problem}"
+        );
     }
 
     /// A change found its row in another state: somebody else was first, or an earlier try was stored after all.

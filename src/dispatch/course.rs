@@ -90,6 +90,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let stored = self.committing.is_none()
             && self.changes.is_empty()
             && self.returned.is_empty()
+            && self.spoiled.is_empty()
             && self.unsent.is_empty()
             && !self.intake.is_unsure()
             && self.waiting.store_at().is_none();

@@ -8,7 +8,7 @@ use super::lanes::{Lanes, Seat};
 use crate::client::{Admission, Client};
 use crate::clock::UnixMillis;
 use crate::invocation::Invocation;
-use crate::queue::{Batch, Committed, HeldBy, Look, Taken, Want};
+use crate::queue::{Batch, Committed, HeldBy, Look, Spoiled, Taken, Want};
 use crate::request::CallMode;
 use crate::trigger::Trigger;
 
@@ -292,6 +292,8 @@ pub(super) struct Asked {
     listed: bool,
     /// Rows of which it was told that they are followed.
     pub(super) taken_over: Vec<i64>,
+    /// Rows that it ends because they cannot be read.
+    pub(super) spoiled: Vec<Spoiled>,
 }
 
 impl Asked {
@@ -301,6 +303,7 @@ impl Asked {
             wanted: wants.map(|want| (want.trigger.name.clone(), (want.ordinary, want.held))).collect(),
             listed: batch.look.as_ref().is_some_and(|look| look.list_triggering),
             taken_over: batch.taken_over.clone(),
+            spoiled: batch.spoiled.clone(),
         }
     }
 }

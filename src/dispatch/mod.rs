@@ -34,7 +34,9 @@ pub use pulse::{Beats, Pulse};
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
 use crate::invocation::{AttemptEnd, Break, Event, Reply};
-use crate::queue::{Change, Committed, Error, Failed, Recovered, Return, Store, Taken, Waiting as ToPoll};
+use crate::queue::{
+    Change, Committed, Error, Failed, Loaded, Recovered, Return, Spoiled, Store, Taken, Waiting as ToPoll,
+};
 use crate::trigger::Trigger;
 use board::Board;
 use commits::pause_after;
@@ -42,7 +44,7 @@ use executor::Flight;
 use health::Health;
 use intake::{Asked, Intake};
 use lanes::Lanes;
-use reading::Loaded;
+use reading::Read;
 use slots::Slots;
 use waiting::Waiting;
 
@@ -95,7 +97,7 @@ const PAGE: usize = 256;
 
 type Exchanged = (i64, Result<Reply, Break>);
 type Commit = Pin<Box<dyn Future<Output = Result<Committed, Box<Failed>>> + Send>>;
-type Load = Pin<Box<dyn Future<Output = Loaded> + Send>>;
+type Load = Pin<Box<dyn Future<Output = Read> + Send>>;
 type Peek = Pin<Box<dyn Future<Output = Result<bool, Error>> + Send>>;
 
 /// The engine.
@@ -120,6 +122,7 @@ pub struct Dispatcher<S, W, C> {
     /// What the next commit takes.
     changes: Vec<Change>,
     returned: Vec<Return>,
+    spoiled: Vec<Spoiled>,
     /// Rows to be read again: a write of ours found them changed.
     astray: Vec<i64>,
     /// Rows that were handed over and are followed, of which the table has not been told for sure.
@@ -175,6 +178,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             slots: Slots::default(),
             changes: Vec::new(),
             returned: Vec::new(),
+            spoiled: Vec::new(),
             astray: Vec::new(),
             handed: HashSet::new(),
             unsent: HashSet::new(),
@@ -204,7 +208,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// Only what no waiting cures: a database that is damaged or newer. While it is merely unavailable, the
     /// engine keeps what it must write and tries again.
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), Error> {
-        let (found, rows) = loop {
+        let (found, loaded) = loop {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -217,7 +221,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 }
             }
         };
-        self.resume(found, rows);
+        self.resume(found, loaded);
         let mut orphaned = false;
         loop {
             // One instant for the whole turn: what does not begin by it is what `wake_at` waits for.
@@ -266,10 +270,17 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     }
 
     /// What a start finds: rows in which the last daemon died, rows to be polled.
-    fn resume(&mut self, found: Recovered, rows: Vec<Taken>) {
+    fn resume(&mut self, found: Recovered, loaded: Loaded) {
         self.instance_id = found.instance_id;
         self.follow_all(found.waiting);
-        let mut rows: HashMap<i64, Taken> = rows.into_iter().map(|row| (row.invocation.id, row)).collect();
+        let mut rows: HashMap<i64, Taken> =
+            loaded.rows.into_iter().map(|row| (row.invocation.id, row)).collect();
+        for row in loaded.spoiled {
+            if let Some(name) = &row.trigger_name {
+                self.board.enter(name);
+            }
+            self.spoiled.push(row);
+        }
         for id in &found.interrupted {
             // That of a row that cannot be read stays taken: the next start judges it.
             let slot = self.slots.take();
@@ -338,14 +349,14 @@ async fn recover<S: Store, C: Clock>(
     settings: &Settings,
     health: &mut Health,
     notices: &mpsc::UnboundedSender<Notice>,
-) -> Result<(Recovered, Vec<Taken>), Error> {
+) -> Result<(Recovered, Loaded), Error> {
     let triggers: Vec<_> = settings.triggers.values().cloned().collect();
     let mut pause = None;
     loop {
         let found = match store.start(triggers.clone(), clock.now()).await {
             Ok(found) => {
                 let ids = [&found.interrupted[..], &found.unsent[..]].concat();
-                store.load(ids).await.map(|rows| (found, rows))
+                store.load(ids, clock.now()).await.map(|loaded| (found, loaded))
             }
             Err(e) => Err(e),
         };

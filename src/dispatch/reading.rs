@@ -6,16 +6,16 @@ use super::{Dispatcher, PAGE, commits};
 use crate::client::Client;
 use crate::clock::{Clock, UnixMillis};
 use crate::invocation::{Invocation, Phase};
-use crate::queue::{Error, Return, Store, Taken};
+use crate::queue::{Error, Loaded, Return, Store};
 
 /// Rows that were read.
-pub(super) struct Loaded {
+pub(super) struct Read {
     ids: Vec<i64>,
     /// Those of them that a write of ours found changed.
     astray: HashSet<i64>,
     /// What the table may not have known of them when they were read.
     newest: HashMap<i64, Invocation>,
-    rows: Result<Vec<Taken>, Error>,
+    loaded: Result<Loaded, Error>,
 }
 
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
@@ -54,19 +54,19 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 .map(|next| (next.id, next.clone()))
                 .collect();
             self.loading = Some(Box::pin(async move {
-                let rows = store.load(ids.clone()).await;
-                Loaded { ids, astray, newest, rows }
+                let loaded = store.load(ids.clone(), now).await;
+                Read { ids, astray, newest, loaded }
             }));
         }
     }
 
-    pub(super) fn loaded(&mut self, loaded: Loaded) -> Result<(), Error> {
+    pub(super) fn loaded(&mut self, read: Read) -> Result<(), Error> {
         self.pulse.polled();
-        let Loaded { ids, astray, mut newest, rows } = loaded;
-        let rows = match rows {
-            Ok(rows) => {
+        let Read { ids, astray, mut newest, loaded } = read;
+        let Loaded { rows, spoiled } = match loaded {
+            Ok(loaded) => {
                 self.work(false);
-                rows
+                loaded
             }
             Err(e) => {
                 let until = self.fail(e, false)?;
@@ -111,6 +111,15 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 }
                 self.follow(row);
             }
+        }
+        for row in spoiled {
+            if astray.contains(&row.id)
+                && let Some(name) = &row.trigger_name
+            {
+                self.board.enter(name);
+            }
+            self.waiting.forget(row.id);
+            self.spoiled.push(row);
         }
         for id in ids {
             // Gone, or no longer triggering: nothing to give back.

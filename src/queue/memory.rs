@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use super::pick::Places;
 use super::{
-    Batch, Change, Committed, Error, Failed, HELD_AT_ONCE, Recovered, Retention, Store, Survey, Taken,
-    TriggerStatus, Waiting, Want, before, held_message,
+    Batch, Change, Committed, Error, Failed, HELD_AT_ONCE, Loaded, Recovered, Retention, Store, Survey,
+    Taken, TriggerStatus, Waiting, Want, before, held_message,
 };
 use crate::clock::UnixMillis;
 use crate::invocation::{AttemptEnd, Code, Invocation, Outcome, Output, Phase, Trouble};
@@ -394,9 +394,10 @@ impl Store for MemoryStore {
         Ok(out)
     }
 
-    async fn load(&self, ids: Vec<i64>) -> Result<Vec<Taken>, Error> {
+    async fn load(&self, ids: Vec<i64>, _now: UnixMillis) -> Result<Loaded, Error> {
         let table = self.table();
-        Ok(ids.iter().filter_map(|id| table.rows.get(id)).map(|row| row.taken.clone()).collect())
+        let rows = ids.iter().filter_map(|id| table.rows.get(id)).map(|row| row.taken.clone()).collect();
+        Ok(Loaded { rows, spoiled: Vec::new() })
     }
 
     async fn prune(&self, retention: Retention, now: UnixMillis) -> Result<u64, Error> {

@@ -104,6 +104,8 @@ pub struct Batch {
     pub returned: Vec<Return>,
     /// Requests that were handed over, and are followed by now.
     pub taken_over: Vec<i64>,
+    /// Requests that are with the far end and whose rows cannot be read: they end as `uncertain`.
+    pub spoiled: Vec<Spoiled>,
     /// The next intents.
     pub look: Option<Look>,
     /// What triggers are doing, for the table `trigger_status`.
@@ -120,6 +122,7 @@ impl Batch {
             && self.polled.is_empty()
             && self.returned.is_empty()
             && self.taken_over.is_empty()
+            && self.spoiled.is_empty()
             && self.look.is_none()
             && self.status.is_none()
             && self.sign.is_none()
@@ -306,6 +309,8 @@ pub struct Committed {
     pub triggering: Vec<i64>,
     /// Rows that were bad and were ended as `rejected`, with what is wrong.
     pub rejected: Vec<(i64, String)>,
+    /// Those of [`Batch::spoiled`] that were still with the far end, and are `uncertain` now.
+    pub spoiled: Vec<i64>,
 }
 
 /// What is wrong around the table although it may well be read and written.
@@ -349,6 +354,28 @@ pub struct Taken {
     pub request: Request,
     /// `due_at` as it is in the row.
     pub due_at: Option<UnixMillis>,
+}
+
+/// Rows that were asked for by id.
+#[derive(Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// Those that can be read.
+    pub rows: Vec<Taken>,
+    /// Those that cannot, while they are with the far end: nothing can be done for them.
+    pub spoiled: Vec<Spoiled>,
+}
+
+/// A row that somebody has made unreadable while the daemon was at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spoiled {
+    /// `requests.id`.
+    pub id: i64,
+    /// Its trigger, if that can be read.
+    pub trigger_name: Option<String>,
+    /// What is wrong: `column: rule`.
+    pub problem: String,
+    /// When it was seen.
+    pub seen_at: UnixMillis,
 }
 
 /// A row that waits for its next poll.
@@ -440,8 +467,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// after an error it is not known whether it was stored, and writing it again is harmless, since each write is guarded.
     fn commit(&self, batch: Batch) -> impl Future<Output = Result<Committed, Box<Failed>>> + Send;
 
-    /// Reads rows by id, as they are committed now. Rows that are gone, or cannot be read, are left out.
-    fn load(&self, ids: Vec<i64>) -> impl Future<Output = Result<Vec<Taken>, Error>> + Send;
+    /// Reads rows by id, as they are committed now. Rows that are gone are left out.
+    fn load(&self, ids: Vec<i64>, now: UnixMillis) -> impl Future<Output = Result<Loaded, Error>> + Send;
 
     /// Deletes some of what has ended and is past its time, in one commit; answers how many rows went. As long as it is
     /// [`PRUNED_AT_ONCE`] or more, there may be others.

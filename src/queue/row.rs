@@ -149,6 +149,16 @@ impl Raw {
         Ok(Taken { trigger_name, invocation, request, due_at: self.due_at.instant("due_at")? })
     }
 
+    /// Whether the daemon is at it: triggering, polling or collecting.
+    pub(super) fn is_with_far_end(&self) -> bool {
+        matches!(self.state.text("state"), Ok(Some("triggering" | "polling" | "collecting")))
+    }
+
+    /// The trigger, if that can be read.
+    pub(super) fn trigger_name(&self) -> Option<String> {
+        self.trigger_name.text("trigger_name").ok().flatten().map(str::to_owned)
+    }
+
     /// What only matters until it is fired: a remote job is not given up for it.
     fn check_before_firing(&self) -> Result<(), Problem> {
         let priority = self.priority.int("priority")?.ok_or("priority: is missing")?;

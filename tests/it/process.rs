@@ -452,6 +452,59 @@ mod intake {
     }
 
     #[tokio::test]
+    async fn rows_that_somebody_spoils_while_they_are_with_the_far_end_end_uncertain_and_free_their_place() {
+        let far = FarEnd::start(|seen| match seen.target.as_str() {
+            "/fire" => Answer::status(202).header("Location", "/status"),
+            _ => Answer::status(200),
+        })
+        .await;
+        let keys = "max_concurrent = 1\npoll = { initial = \"20ms\", factor = 1.0, max = \"20ms\" }";
+        let site = Site::new(&trigger("t", &far, keys));
+        let mut daemon = site.start().await;
+        let mut table = site.table().await;
+        let spoil = [
+            "status_uri = 'nowhere'",
+            "status_uri = x'00ff'",
+            "progress = '{\"waits\":'",
+            "traceparent = 'x', state = 'collecting'",
+            "attempt = 'many'",
+        ];
+        for (n, column) in spoil.iter().enumerate() {
+            let id = i64::try_from(n + 1).unwrap();
+            table.run(INSERT).await;
+            table.meets(id, "polling").await;
+            // Before a start as well as in the middle of things.
+            if n % 2 == 0 {
+                daemon.kill().await;
+                table.run(format!("UPDATE requests SET {column} WHERE id = {id}")).await;
+                daemon = site.start().await;
+            } else {
+                table.run(format!("UPDATE requests SET {column} WHERE id = {id}")).await;
+            }
+            table.meets(id, "uncertain invalid_request").await;
+            daemon.logged(&format!("request {id} cannot be read any more and is uncertain")).await;
+        }
+        daemon.stop().await;
+        assert_eq!(fired(&far), [1, 2, 3, 4, 5]);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_spoiled_while_it_is_fired_stops_no_start() {
+        let far = FarEnd::start(|_| silence()).await;
+        let site = Site::new(&trigger("t", &far, ""));
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        table.run(INSERT).await;
+        bounded(far.seen(1)).await;
+        daemon.kill().await;
+        table.run("UPDATE requests SET attempt = 'one', error_code = 'nonsense'").await;
+        let daemon = site.start().await;
+        table.meets(1, "uncertain invalid_request").await;
+        daemon.stop().await;
+        assert_eq!(far.all().len(), 1);
+    }
+
+    #[tokio::test]
     async fn a_producer_that_keeps_the_table_locked_costs_time_and_nothing_else() {
         let hold = Hold::new();
         let holding = hold.clone();

@@ -553,7 +553,7 @@ async fn an_intent_remembers_whose_deadline_it_is<T: Table>() {
     let table = started::<T>().await;
     let own = intended(&table, New { deadline_at: Some(at(77_000)), ..new("alpha") }).await;
     let counted = intended(&table, new("alpha")).await;
-    let rows = table.store().load(vec![own.invocation.id, counted.invocation.id]).await.unwrap();
+    let rows = table.store().load(vec![own.invocation.id, counted.invocation.id], NOW).await.unwrap().rows;
     let remembered: Vec<_> = rows.iter().map(|row| row.invocation.memory.counted_deadline).collect();
     assert_eq!(remembered, [false, true]);
 }
@@ -701,7 +701,7 @@ async fn a_poll_writes_its_counters_and_nothing_else<T: Table>() {
     let polled = vec![Polled { next: next.clone(), due_at: at(4000) }];
     table.store().commit(Batch { polled, ..Batch::default() }).await.unwrap();
     assert_eq!(table.read(row.id).await, Seen { polls: 7, due_at: Some(at(4000)), ..before.clone() });
-    let loaded = table.store().load(vec![row.id]).await.unwrap().remove(0);
+    let loaded = table.store().load(vec![row.id], NOW).await.unwrap().rows.remove(0);
     let expected = Invocation {
         hops: 0,
         cancel_requested: true,
@@ -756,7 +756,7 @@ async fn a_returned_intent_leaves_the_row_as_it_was<T: Table>() {
     let stored = async || {
         let mut all = Vec::new();
         for id in all_ids {
-            all.push((table.read(id).await, table.store().load(vec![id]).await.unwrap()));
+            all.push((table.read(id).await, table.store().load(vec![id], NOW).await.unwrap().rows));
         }
         all
     };
@@ -989,7 +989,7 @@ async fn what_is_handed_over_is_told_until_it_is_taken_over<T: Table>() {
     assert_eq!(found.uncertain, 0);
     let told: Vec<_> = found.handed_over.iter().map(|row| (row.id, row.trigger_name.as_str())).collect();
     assert_eq!(told, [(id, "alpha")]);
-    let rows = table.store().load(vec![id]).await.unwrap();
+    let rows = table.store().load(vec![id], NOW).await.unwrap().rows;
     assert_eq!(rows[0].invocation.phase, Phase::Polling(url(status)));
     let again = see(table.store(), look(all())).await.survey.unwrap().handed_over;
     assert_eq!(again.len(), 1, "the answer may have been lost");
@@ -1103,14 +1103,15 @@ async fn rows_are_read_by_id_and_those_that_are_gone_are_left_out<T: Table>() {
     let gone = intended(&table, new("alpha")).await;
     change(table.store(), vec![ended(fired(&gone), Outcome::Succeeded)]).await;
     table.delete(gone.invocation.id).await;
-    let rows = table.store().load(vec![polled.id, gone.invocation.id, 4711, pending]).await.unwrap();
+    let rows =
+        table.store().load(vec![polled.id, gone.invocation.id, 4711, pending], NOW).await.unwrap().rows;
     assert_eq!(ids(&rows), [polled.id, pending]);
     let stored = table.read(polled.id).await;
     let expected = Invocation { started_at: stored.started_at, deadline_at: stored.deadline_at, ..polled };
     assert_eq!(rows[0].invocation, expected);
     assert_eq!((rows[0].trigger_name.as_str(), rows[0].due_at), ("alpha", Some(at(3000))));
     assert_eq!((rows[1].request.arguments.as_str(), rows[1].due_at), (r#"{"a":1}"#, None));
-    assert_eq!(table.store().load(Vec::new()).await.unwrap(), []);
+    assert_eq!(table.store().load(Vec::new(), NOW).await.unwrap().rows, []);
 }
 
 async fn a_daemon_is_ready_once_it_has_said_so_and_only_until_the_next_start<T: Table>() {
@@ -1146,7 +1147,7 @@ async fn what_has_ended_is_deleted_once_its_time_is_over<T: Table>() {
         polling(&table, at(3000)).await.id,
     ];
     let left = async || {
-        let rows = table.store().load([&finished[..], &unfinished[..]].concat()).await.unwrap();
+        let rows = table.store().load([&finished[..], &unfinished[..]].concat(), NOW).await.unwrap().rows;
         let (ended, open): (Vec<_>, Vec<_>) =
             rows.iter().partition(|row| matches!(row.invocation.phase, Phase::Finished(_)));
         assert_eq!(open.len(), unfinished.len(), "what has not ended stays");
@@ -1190,9 +1191,9 @@ async fn what_was_committed_is_there_after_a_restart<T: Table>() {
     let polled = polling(&table, at(3000)).await;
     let all_ids = [row.invocation.id, polled.id];
     let before = (table.read(all_ids[0]).await, table.read(all_ids[1]).await);
-    let loaded = table.store().load(all_ids.to_vec()).await.unwrap();
+    let loaded = table.store().load(all_ids.to_vec(), NOW).await.unwrap().rows;
     assert_eq!(loaded.len(), 2);
     let table = table.reopen().await;
     assert_eq!((table.read(all_ids[0]).await, table.read(all_ids[1]).await), before);
-    assert_eq!(table.store().load(all_ids.to_vec()).await.unwrap(), loaded);
+    assert_eq!(table.store().load(all_ids.to_vec(), NOW).await.unwrap().rows, loaded);
 }

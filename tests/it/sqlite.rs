@@ -245,7 +245,7 @@ async fn a_remote_job_is_not_forgotten_for_what_no_longer_matters() {
                 "UPDATE requests SET priority = 'x', run_at = 0, cancel_requested = 2, arguments = x'00' WHERE id = {id}"
             ))
             .await;
-        assert_eq!(ids(&table.store().load(vec![id]).await.unwrap()), [id]);
+        assert_eq!(ids(&table.store().load(vec![id], NOW).await.unwrap().rows), [id]);
         assert_eq!(table.store().start(triggers(), NOW).await.unwrap().waiting.len(), 1);
     })
     .await;
@@ -576,7 +576,7 @@ async fn a_closed_store_says_so() {
         let other = table.store.clone();
         table.store.close().await;
         assert!(matches!(other.changed().await, Err(Error::Ended)));
-        assert!(other.load(vec![1]).await.is_err());
+        assert!(other.load(vec![1], NOW).await.is_err());
         other.close().await;
     })
     .await;
@@ -594,7 +594,7 @@ async fn a_commit_waits_for_another_program_that_writes() {
         let mut commit = tokio::spawn(async move { store.commit(batch).await });
         assert!(tokio::time::timeout(A_WHILE, &mut commit).await.is_err(), "it did not wait");
         // Reads go on meanwhile.
-        assert_eq!(table.store.load(vec![row.invocation.id]).await.unwrap().len(), 1);
+        assert_eq!(table.store.load(vec![row.invocation.id], NOW).await.unwrap().rows.len(), 1);
         table.run("COMMIT").await;
         let committed = commit.await.unwrap().unwrap();
         assert_eq!(ids(&committed.intended), [row.invocation.id + 1], "what came before it is seen");

@@ -14,8 +14,8 @@ use crate::clock::{Clock, UnixMillis};
 use crate::dispatch::{Dispatcher, Limits, Notice, Order, Pulse, Settings};
 use crate::invocation::{Body, BodyEnd, Break, Code, Phase, Reply};
 use crate::queue::{
-    Batch, Committed, Condition, Error, Failed, Look, MemoryRow as Row, MemoryStore, Recovered, Retention,
-    Store, Taken,
+    Batch, Committed, Condition, Error, Failed, Loaded, Look, MemoryRow as Row, MemoryStore, Recovered,
+    Retention, Store,
 };
 use crate::request::CallMode;
 use crate::trigger::Trigger;
@@ -152,6 +152,7 @@ fn copy(batch: &Batch) -> Batch {
     Batch {
         status: batch.status.clone(),
         taken_over: batch.taken_over.clone(),
+        spoiled: batch.spoiled.clone(),
         changes: batch.changes.clone(),
         polled: batch.polled.clone(),
         returned: batch.returned.clone(),
@@ -214,14 +215,14 @@ impl Store for TestStore {
         }
     }
 
-    async fn load(&self, ids: Vec<i64>) -> Result<Vec<Taken>, Error> {
+    async fn load(&self, ids: Vec<i64>, now: UnixMillis) -> Result<Loaded, Error> {
         let (fail, hold) = {
             let mut faults = self.faults();
             faults.loads += 1;
             (faults.loads_fail, faults.loads_held.clone())
         };
         tokio::task::yield_now().await;
-        let rows = self.memory.load(ids).await;
+        let rows = self.memory.load(ids, now).await;
         if let Some(hold) = hold {
             let _ = hold.acquire().await;
             let mut faults = self.faults();

@@ -33,7 +33,7 @@ pub use prune::{Pruned, prunable, prune};
 pub use restored::{Choice, Restored, restored};
 pub use schema::{Migrated, SCHEMA_VERSION, migrate};
 
-use super::{Batch, Committed, Error, Failed, Recovered, Retention, Store, Taken};
+use super::{Batch, Committed, Error, Failed, Loaded, Recovered, Retention, Spoiled, Store};
 use crate::clock::UnixMillis;
 use crate::trigger::Trigger;
 use flights::Flights;
@@ -240,19 +240,24 @@ impl Store for SqliteStore {
         self.ask(|reply| Command::Commit { batch, reply }).await.unwrap_or_else(ended)
     }
 
-    async fn load(&self, ids: Vec<i64>) -> Result<Vec<Taken>, Error> {
+    async fn load(&self, ids: Vec<i64>, now: UnixMillis) -> Result<Loaded, Error> {
         let mut reader = self.readers.acquire().await.map_err(|e| explain("read requests", e))?;
         let rows = statements::load(&mut reader, &ids).await.map_err(|e| explain("read requests", e))?;
-        Ok(rows
-            .iter()
-            .filter_map(|raw| {
-                raw.check()
-                    .inspect_err(|problem| {
-                        tracing::error!(request.id = raw.id, problem, "request {} cannot be read", raw.id);
-                    })
-                    .ok()
-            })
-            .collect())
+        let mut loaded = Loaded::default();
+        for raw in &rows {
+            match raw.check() {
+                Ok(row) => loaded.rows.push(row),
+                Err(problem) if raw.is_with_far_end() => {
+                    let trigger_name = raw.trigger_name();
+                    loaded.spoiled.push(Spoiled { id: raw.id, trigger_name, problem, seen_at: now });
+                }
+                // It has ended, or is judged when it is taken up.
+                Err(problem) => {
+                    tracing::debug!(request.id = raw.id, problem, "request {} cannot be read", raw.id);
+                }
+            }
+        }
+        Ok(loaded)
     }
 
     async fn prune(&self, retention: Retention, now: UnixMillis) -> Result<u64, Error> {

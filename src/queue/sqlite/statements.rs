@@ -10,7 +10,7 @@ use crate::clock::UnixMillis;
 use crate::invocation::{AttemptEnd, Code, Invocation, Output, Phase};
 use crate::queue::row::{Cell, Raw, memory_text};
 use crate::queue::{
-    Change, MANY_UNCERTAIN, Polled, Return, Sign, Status, TriggerStatus, Waiting, held_message,
+    Change, MANY_UNCERTAIN, Polled, Return, Sign, Spoiled, Status, TriggerStatus, Waiting, held_message,
 };
 use crate::trigger::Trigger;
 
@@ -37,6 +37,7 @@ statements! {
     LOAD = "load.sql";
     INTEND = "intend.sql";
     REJECT = "reject.sql";
+    SPOIL = "spoil.sql";
     ENDING = "ending.sql";
     NEXT = "next.sql";
     TRIGGERING = "triggering.sql";
@@ -310,6 +311,12 @@ pub(super) async fn reject(
     now: UnixMillis,
 ) -> Result<Vec<i64>> {
     ids(c, sqlx::query(REJECT).bind(json(&rows)).bind(now.0)).await
+}
+
+/// Ends rows that cannot be read; answers with those that were still there.
+pub(super) async fn spoil(c: &mut SqliteConnection, rows: &[Spoiled]) -> Result<Vec<i64>> {
+    let rows: Vec<_> = rows.iter().map(|row| (row.id, &row.problem, row.seen_at.0)).collect();
+    ids(c, sqlx::query(SPOIL).bind(json(&rows))).await
 }
 
 /// Requests whose end is due, and whether a firing of theirs is under way.

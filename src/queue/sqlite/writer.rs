@@ -208,6 +208,9 @@ impl Writer {
             });
             statements::attempts(&mut tx, unsent).await?;
         }
+        if !batch.spoiled.is_empty() {
+            out.spoiled = statements::spoil(&mut tx, &batch.spoiled).await?;
+        }
         let mut version = None;
         if let Some(look) = &batch.look {
             // Inside the write lock: what this look sees is what this version says.
