@@ -400,7 +400,7 @@ impl Store for MemoryStore {
         Ok(Loaded { rows, spoiled: Vec::new() })
     }
 
-    async fn prune(&self, retention: Retention, now: UnixMillis) -> Result<u64, Error> {
+    async fn prune(&self, retention: Retention, now: UnixMillis, _limit: u64) -> Result<u64, Error> {
         let mut table = self.table();
         let mut cutoffs: Vec<_> = retention.cutoffs(now).collect();
         cutoffs.extend(retention.uncertain.map(|kept| ("uncertain", before(now, kept))));

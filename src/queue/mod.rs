@@ -430,7 +430,7 @@ fn before(now: UnixMillis, kept: Duration) -> UnixMillis {
     UnixMillis(now.0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)))
 }
 
-/// Rows that one commit of [`Store::prune`] deletes of each kind: a commit stays short.
+/// The most rows that one commit of [`Store::prune`] should delete of each kind: a commit stays short.
 pub const PRUNED_AT_ONCE: u64 = 500;
 /// Between two commits of a long clean-up: others write in the meantime.
 pub const PRUNE_PAUSE: Duration = Duration::from_millis(50);
@@ -470,10 +470,14 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Reads rows by id, as they are committed now. Rows that are gone are left out.
     fn load(&self, ids: Vec<i64>, now: UnixMillis) -> impl Future<Output = Result<Loaded, Error>> + Send;
 
-    /// Deletes some of what has ended and is past its time, in one commit; answers how many rows went. As long as it is
-    /// [`PRUNED_AT_ONCE`] or more, there may be others.
-    fn prune(&self, retention: Retention, now: UnixMillis)
-    -> impl Future<Output = Result<u64, Error>> + Send;
+    /// Deletes some of what has ended and is past its time, at most `limit` rows of each kind, in one commit; answers how many
+    /// rows went. As long as it is `limit` or more, there may be others. Without room nothing is deleted.
+    fn prune(
+        &self,
+        retention: Retention,
+        now: UnixMillis,
+        limit: u64,
+    ) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// Whether others have committed since the last survey.
     fn changed(&self) -> impl Future<Output = Result<bool, Error>> + Send;

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod config;
 mod demo;
+mod disk;
 mod docs;
 mod emulate;
 mod far_faults;

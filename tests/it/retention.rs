@@ -68,7 +68,7 @@ async fn what_is_past_its_retention_is_deleted_and_nothing_else() {
     }
     table.run("INSERT INTO requests (trigger_name) SELECT name FROM triggers LIMIT 1").await;
 
-    table.store().prune(keep(), NOW).await.unwrap();
+    table.store().prune(keep(), NOW, PRUNED_AT_ONCE).await.unwrap();
     assert_eq!(
         left(&table).await,
         ["succeeded 1 0", "succeeded 1 1", "failed 1 0", "uncertain 1 0", "pending 0 0"],
@@ -79,9 +79,9 @@ async fn what_is_past_its_retention_is_deleted_and_nothing_else() {
     assert_eq!(table.rows(orphans).await.len(), 0);
 
     let all = Retention { uncertain: Some(DAY), ..keep() };
-    table.store().prune(all, NOW).await.unwrap();
+    table.store().prune(all, NOW, PRUNED_AT_ONCE).await.unwrap();
     assert_eq!(left(&table).await, ["succeeded 1 0", "succeeded 1 1", "failed 1 0", "pending 0 0"]);
-    assert_eq!(table.store().prune(all, NOW).await.unwrap(), 0);
+    assert_eq!(table.store().prune(all, NOW, PRUNED_AT_ONCE).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_long_history_goes_a_few_rows_a_commit() {
         .await;
     let mut deleted = Vec::new();
     for _ in 0..4 {
-        deleted.push(table.store().prune(keep(), NOW).await.unwrap());
+        deleted.push(table.store().prune(keep(), NOW, PRUNED_AT_ONCE).await.unwrap());
     }
     assert_eq!(deleted, [PRUNED_AT_ONCE, PRUNED_AT_ONCE, 1, 0]);
 }

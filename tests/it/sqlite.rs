@@ -621,6 +621,25 @@ async fn a_commit_goes_on_although_nobody_waits_for_its_end() {
     .await;
 }
 
+/// A commit that nobody waits for any more is no rollback: not one of them.
+#[tokio::test]
+async fn commits_whose_answer_nobody_waits_for_are_all_stored() {
+    bounded(async {
+        let table = started::<SqliteTable>().await;
+        for _ in 0..50 {
+            let row = intended(&table, new("alpha")).await;
+            let changes = vec![ended(fired(&row), Outcome::Succeeded)];
+            let commit = table.store.commit(Batch { changes, ..Batch::default() });
+            // Polled once, it is with the writer.
+            assert!(futures_util::FutureExt::now_or_never(commit).is_none());
+        }
+        table.store.changed().await.unwrap();
+        let left = table.rows("SELECT id FROM requests WHERE state <> 'succeeded'").await;
+        assert_eq!(left.len(), 0);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_write_that_fails_stores_nothing_and_gives_its_batch_back() {
     bounded(async {
@@ -633,7 +652,9 @@ async fn a_write_that_fails_stores_nothing_and_gives_its_batch_back() {
         let mut batch = Batch { changes: vec![done.clone()], look: Some(all), ..Batch::default() };
         let before = table.read(id).await;
         // The state is written before the output: it must go too.
-        table.run("ALTER TABLE outputs RENAME TO hidden").await;
+        table
+            .run("CREATE TRIGGER theirs BEFORE INSERT ON outputs BEGIN SELECT RAISE(ABORT, 'no'); END")
+            .await;
         for _ in 0..3 {
             let failed = table.store.commit(batch).await.unwrap_err();
             assert!(matches!(failed.error, Error::Unavailable { .. }), "{}", failed.error);
@@ -641,7 +662,7 @@ async fn a_write_that_fails_stores_nothing_and_gives_its_batch_back() {
             assert_eq!(batch.changes, std::slice::from_ref(&done));
             assert!(batch.look.is_some());
         }
-        table.run("ALTER TABLE hidden RENAME TO outputs").await;
+        table.run("DROP TRIGGER theirs").await;
         assert_eq!(table.read(id).await, before);
         assert_eq!(table.read(ready).await.state, "pending");
 

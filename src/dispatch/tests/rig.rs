@@ -231,8 +231,8 @@ impl Store for TestStore {
         if fail { Err(unavailable()) } else { rows }
     }
 
-    async fn prune(&self, retention: Retention, now: UnixMillis) -> Result<u64, Error> {
-        self.memory.prune(retention, now).await
+    async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<u64, Error> {
+        self.memory.prune(retention, now, limit).await
     }
 
     async fn changed(&self) -> Result<bool, Error> {

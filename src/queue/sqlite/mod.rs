@@ -4,14 +4,20 @@
 //! connection are measured: a write is only believed after a checked COMMIT, a connection that saw an error inside a
 //! transaction is thrown away, and nothing that commits is ever cancelled.
 
+mod access;
 mod backup;
+mod ballast;
+mod care;
+mod files;
 mod flights;
 mod intake;
 mod modes;
 mod prune;
 mod restored;
 mod schema;
+mod shape;
 mod statements;
+mod wal;
 mod watch;
 mod writer;
 
@@ -33,10 +39,11 @@ pub use prune::{Pruned, prunable, prune};
 pub use restored::{Choice, Restored, restored};
 pub use schema::{Migrated, SCHEMA_VERSION, migrate};
 
-use super::{Batch, Committed, Error, Failed, Loaded, Recovered, Retention, Spoiled, Store};
+use super::{Batch, Committed, Condition, Error, Failed, Loaded, Recovered, Retention, Spoiled, Store};
 use crate::clock::UnixMillis;
 use crate::trigger::Trigger;
 use flights::Flights;
+use shape::Shape;
 use writer::{Command, Writer};
 
 /// How a database file is used.
@@ -140,10 +147,14 @@ fn explain(what: &str, source: sqlx::Error) -> Error {
     }
 }
 
-/// SQLite's result code, without what it says of the circumstances.
+/// SQLite's result code, the extended one.
+fn code(error: &sqlx::Error) -> Option<i64> {
+    error.as_database_error()?.code()?.parse().ok()
+}
+
+/// The same without what it says of the circumstances.
 fn primary_code(error: &sqlx::Error) -> Option<i64> {
-    let code = error.as_database_error()?.code()?.parse::<i64>().ok()?;
-    Some(code & 0xff)
+    code(error).map(|code| code & 0xff)
 }
 
 /// Of the lines of a `quick_check` or an `integrity_check`, those that tell of damage to the file. A row that breaks a rule is
@@ -162,6 +173,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     watch: Arc<watch::Watch>,
     flights: Arc<Flights>,
+    condition: signal::Receiver<Condition>,
 }
 
 impl SqliteStore {
@@ -171,9 +183,10 @@ impl SqliteStore {
     /// [`Error::Locked`] when another daemon has it; the rest as their names say.
     pub async fn open(options: Options, triggers: &[Arc<Trigger>]) -> Result<Self, Error> {
         let options = options.resolved();
+        access::check(&options.path)?;
         let lock = lock(&options.path)?;
         schema::migrate_locked(&options, triggers, schema::Opener::Daemon).await?;
-        Self::begin(options, lock)
+        Self::begin(options, lock, schema::expected().await?)
     }
 
     /// The same for a daemon, which waits as long as it takes for whoever holds a lock on the file; `None` once it is told
@@ -187,14 +200,15 @@ impl SqliteStore {
         give_up: signal::Receiver<bool>,
     ) -> Result<Option<Self>, Error> {
         let options = options.resolved();
+        access::check(&options.path)?;
         let lock = lock(&options.path)?;
         match schema::migrate_patiently(&options, triggers, &give_up).await? {
-            Some(_) if !*give_up.borrow() => Self::begin(options, lock).map(Some),
+            Some(_) if !*give_up.borrow() => Self::begin(options, lock, schema::expected().await?).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn begin(options: Options, lock: std::fs::File) -> Result<Self, Error> {
+    fn begin(options: Options, lock: std::fs::File, expected: Shape) -> Result<Self, Error> {
         let readers = SqlitePoolOptions::new()
             .max_connections(2)
             .idle_timeout(None)
@@ -203,9 +217,10 @@ impl SqliteStore {
             .connect_lazy_with(options.reading());
         let watch = Arc::new(watch::Watch::new(&options.path)?);
         let (commands, inbox) = mpsc::channel(4);
+        let (told, condition) = signal::channel(Condition::default());
         let flights = Arc::new(Flights::new(&options.path));
-        tokio::spawn(Writer::new(options, Arc::clone(&flights), lock).run(inbox));
-        Ok(Self { commands, readers, watch, flights })
+        tokio::spawn(Writer::new(options, Arc::clone(&flights), lock, expected, told).run(inbox));
+        Ok(Self { commands, readers, watch, flights, condition })
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
@@ -260,12 +275,16 @@ impl Store for SqliteStore {
         Ok(loaded)
     }
 
-    async fn prune(&self, retention: Retention, now: UnixMillis) -> Result<u64, Error> {
-        self.ask(|reply| Command::Prune { retention, now, reply }).await.unwrap_or(Err(Error::Ended))
+    async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<u64, Error> {
+        self.ask(|reply| Command::Prune { retention, now, limit, reply }).await.unwrap_or(Err(Error::Ended))
     }
 
     async fn changed(&self) -> Result<bool, Error> {
         self.ask(|reply| Command::Changed { reply }).await.unwrap_or(Err(Error::Ended))
+    }
+
+    fn condition(&self) -> Condition {
+        self.condition.borrow().clone()
     }
 
     async fn hint(&self) {

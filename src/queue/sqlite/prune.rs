@@ -35,7 +35,8 @@ pub async fn prune(
     let (requests, outputs) = retention.apart();
     for retention in [requests, outputs] {
         loop {
-            let some = prune_some(&mut connection, &retention, clock.now()).await.map_err(what)?;
+            let some =
+                prune_some(&mut connection, &retention, clock.now(), PRUNED_AT_ONCE).await.map_err(what)?;
             pruned.requests += some.requests;
             pruned.outputs += some.outputs;
             if some.requests + some.outputs < PRUNED_AT_ONCE {
@@ -66,13 +67,14 @@ pub async fn prunable(options: &Options, retention: Retention, now: UnixMillis) 
     Ok(Pruned { requests, outputs })
 }
 
-/// Deletes a little of each kind, in one commit, and gives room back to the file system.
+/// Deletes `limit` rows of each kind at most, in one commit, and gives room back to the file system.
 pub(super) async fn prune_some(
     c: &mut SqliteConnection,
     retention: &Retention,
     now: UnixMillis,
+    limit: u64,
 ) -> Result<Pruned, sqlx::Error> {
-    let limit = i64::try_from(PRUNED_AT_ONCE).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut pruned = Pruned::default();
     let mut tx = c.begin_with("BEGIN IMMEDIATE").await?;
     for (state, until) in retention.cutoffs(now) {

@@ -1,6 +1,6 @@
 //! The schema: whether a file has it, and how it gets it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::watch as signal;
 
+use super::shape::Shape;
 use super::{
-    BUSY_TIMEOUT, Options, START_BUSY_TIMEOUT, explain, library_version, lock, modes, primary_code, restored,
-    statements,
+    BUSY_TIMEOUT, Options, START_BUSY_TIMEOUT, access, explain, library_version, lock, modes, primary_code,
+    restored, statements,
 };
 use crate::queue::Error;
 use crate::trigger::Trigger;
@@ -29,7 +30,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// Tries of a second each between two warnings.
 const WARN_EVERY: u32 = 30;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Who opens a database.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,7 @@ pub struct Migrated {
 /// [`Error::Locked`] while a daemon runs; the rest as their names say.
 pub async fn migrate(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
     let options = options.clone().resolved();
+    access::check(&options.path)?;
     let _lock = lock(&options.path)?;
     migrate_locked(&options, triggers, Opener::Operator).await
 }
@@ -204,6 +206,13 @@ async fn open(options: &Options, connect: &SqliteConnectOptions) -> Result<Sqlit
         .map_err(|e| explain(&format!("open {}", options.path.display()), e))
 }
 
+/// What the migrations make.
+pub(super) async fn expected() -> Result<Shape, Error> {
+    Shape::expected(&MIGRATIONS)
+        .await
+        .map_err(|e| Error::Unavailable { what: format!("make the schema in memory: {e}"), source: None })
+}
+
 /// A copy of the file as it is before an upgrade.
 async fn backup(connection: &mut SqliteConnection, options: &Options, from: i64) -> Result<PathBuf, Error> {
     let mut name = options.path.as_os_str().to_owned();
@@ -219,12 +228,14 @@ async fn backup(connection: &mut SqliteConnection, options: &Options, from: i64)
     }
     // SQLite takes an empty file; this one is nobody else's to read.
     modes::open_or_create(&path).map_err(unavailable)?;
-    sqlx::query("VACUUM INTO ?1")
-        .bind(path.display().to_string())
-        .execute(connection)
-        .await
-        .map_err(|e| explain("back up the database before the upgrade", e))?;
+    copy(connection, &path).await.map_err(|e| explain("back up the database before the upgrade", e))?;
     Ok(path)
+}
+
+/// Copies all that a connection sees into a file that is empty or not there.
+pub(super) async fn copy(connection: &mut SqliteConnection, to: &Path) -> Result<(), sqlx::Error> {
+    sqlx::query("VACUUM INTO ?1").bind(to.display().to_string()).execute(connection).await?;
+    Ok(())
 }
 
 /// The schema version of an open file: 0 when it is empty.

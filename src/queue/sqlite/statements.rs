@@ -67,6 +67,8 @@ statements! {
     RESTORED_PENDING = "restored_pending.sql";
     BACKUP_ROWS = "backup_rows.sql";
     BACKUP_CHECK = "backup_check.sql";
+    OBJECTS = "objects.sql";
+    COLUMNS = "columns.sql";
 }
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -564,6 +566,24 @@ pub(super) async fn shrink(c: &mut SqliteConnection) -> Result<()> {
 /// What changes when others commit, and only then.
 pub(super) async fn data_version(c: &mut SqliteConnection) -> Result<i64> {
     sqlx::query("PRAGMA data_version").fetch_one(c).await?.try_get(0)
+}
+
+/// What changes with the schema, whoever changes it.
+pub(super) async fn schema_version(c: &mut SqliteConnection) -> Result<i64> {
+    sqlx::query("PRAGMA schema_version").fetch_one(c).await?.try_get(0)
+}
+
+/// Moves the write-ahead log into the file and begins it anew, as far as nobody is in the way: nobody is waited for.
+pub(super) async fn checkpoint(c: &mut SqliteConnection) -> Result<()> {
+    sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *c).await?;
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&mut *c).await?;
+    usual_busy_timeout(c).await
+}
+
+/// [`super::BUSY_TIMEOUT`], for a connection that has had another one.
+pub(super) async fn usual_busy_timeout(c: &mut SqliteConnection) -> Result<()> {
+    sqlx::query("PRAGMA busy_timeout = 10000").execute(c).await?;
+    Ok(())
 }
 
 type Query = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;

@@ -7,24 +7,25 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::care::{Care, Over};
 use super::flights::{Author, Flights, Record};
 use super::prune::prune_some;
-use super::{Options, START_BUSY_TIMEOUT, explain, intake, primary_code, statements};
+use super::shape::Shape;
+use super::{Options, START_BUSY_TIMEOUT, explain, intake, modes, primary_code, schema, statements};
 use crate::clock::UnixMillis;
-use crate::queue::{Batch, Change, Committed, Error, Failed, Recovered, Retention, Return};
+use crate::queue::{Batch, Change, Committed, Condition, Error, Failed, Recovered, Retention, Return};
 use crate::trigger::Trigger;
 
 /// SQLITE_IOERR.
 const IO_ERROR: i64 = 10;
-/// [`super::BUSY_TIMEOUT`], for a connection that was opened with another one.
-const USUAL_BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 10000";
-/// The same for a database that is not to be synced at each commit.
+/// What a database that is not to be synced at each commit has for the rest of the time.
 const USUAL_SYNCHRONOUS: &str = "PRAGMA synchronous = NORMAL";
 
 /// What the writer is asked to do.
@@ -32,13 +33,32 @@ pub(super) enum Command {
     Start { triggers: Vec<Arc<Trigger>>, now: UnixMillis, reply: oneshot::Sender<Result<Recovered, Error>> },
     Register { triggers: Vec<Arc<Trigger>>, reply: oneshot::Sender<Result<(), Error>> },
     Commit { batch: Batch, reply: oneshot::Sender<Result<Committed, Box<Failed>>> },
-    Prune { retention: Retention, now: UnixMillis, reply: oneshot::Sender<Result<u64, Error>> },
+    Prune { retention: Retention, now: UnixMillis, limit: u64, reply: oneshot::Sender<Result<u64, Error>> },
     Changed { reply: oneshot::Sender<Result<bool, Error>> },
     Close(oneshot::Sender<()>),
 }
 
+impl Command {
+    /// Answers that nothing is done any more; what needs no table comes back.
+    fn refuse(self, error: Error) -> Option<Self> {
+        // An answer that nobody waits for is dropped.
+        match self {
+            Self::Start { reply, .. } => drop(reply.send(Err(error))),
+            Self::Register { reply, .. } => drop(reply.send(Err(error))),
+            Self::Commit { batch, reply } => drop(reply.send(Err(Box::new(Failed { error, batch })))),
+            Self::Prune { reply, .. } => drop(reply.send(Err(error))),
+            Self::Changed { reply } => drop(reply.send(Err(error))),
+            close @ Self::Close(_) => return Some(close),
+        }
+        None
+    }
+}
+
 pub(super) struct Writer {
     options: Options,
+    care: Care,
+    /// Why the table is not used any more, if it is not.
+    over: Option<Over>,
     connection: Option<SqliteConnection>,
     /// `data_version` at the last survey, of this connection; `None` before the first.
     surveyed: Option<i64>,
@@ -64,16 +84,31 @@ fn judge(record: Option<Record>, installation: &str, epoch: i64, triggering: Fir
 }
 
 impl Writer {
-    pub(super) const fn new(options: Options, flights: Arc<Flights>, lock: File) -> Self {
-        Self { options, connection: None, surveyed: None, flights, _lock: lock }
+    pub(super) fn new(
+        options: Options,
+        flights: Arc<Flights>,
+        lock: File,
+        expected: Shape,
+        told: watch::Sender<Condition>,
+    ) -> Self {
+        let care = Care::new(&options, expected, told);
+        Self { options, care, over: None, connection: None, surveyed: None, flights, _lock: lock }
     }
 
     /// Serves until closed. An answer that nobody waits for any more is dropped; what it told is stored all the same.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        while let Some(command) = inbox.recv().await {
+        while let Some(mut command) = inbox.recv().await {
+            self.tend(&mut command).await;
+            if let Some(over) = &self.over {
+                match command.refuse(over.error()) {
+                    Some(close) => command = close,
+                    None => continue,
+                }
+            }
             match command {
                 Command::Start { triggers, now, reply } => {
                     let answer = self.start(&triggers, now).await;
+                    self.care.soon();
                     let _ = reply.send(self.checked("start", answer));
                 }
                 Command::Register { triggers, reply } => {
@@ -86,8 +121,8 @@ impl Writer {
                         self.checked("commit", answer).map_err(|error| Box::new(Failed { error, batch })),
                     );
                 }
-                Command::Prune { retention, now, reply } => {
-                    let answer = self.prune(&retention, now).await;
+                Command::Prune { retention, now, limit, reply } => {
+                    let answer = self.prune(&retention, now, limit).await;
                     let _ = reply.send(self.checked("delete what is past its time", answer));
                 }
                 Command::Changed { reply } => {
@@ -109,6 +144,48 @@ impl Writer {
         }
     }
 
+    /// Sees to what is around the table, and whether it may still be used.
+    async fn tend(&mut self, command: &mut Command) {
+        if self.over.is_some() {
+            return;
+        }
+        let found = self.care.look(self.connection.as_mut()).await;
+        // An error here is met again by the command.
+        self.over = self.checked("look after the database", found).ok().flatten();
+        if let Some(Over::Replaced(what)) = &self.over {
+            let mut what = what.clone();
+            if let Some(copy) = self.last_words(command).await {
+                what.push_str(&format!("; they were copied to {}", copy.display()));
+            }
+            self.over = Some(Over::Replaced(what));
+        }
+    }
+
+    /// The file is not where it was any more. What has come back is stored in it all the same, and all that belongs to it is
+    /// moved out of the write-ahead log, whose name is the new file's now. One that is deleted is copied, if that can be done.
+    async fn last_words(&mut self, command: &mut Command) -> Option<PathBuf> {
+        if let Command::Commit { batch, .. } = command {
+            batch.look = None;
+            let stored = self.write(batch).await;
+            // What could not be stored is in the log, as far as its requests are.
+            let _ = self.checked("commit", stored);
+        }
+        let connection = self.connection.as_mut()?;
+        let moved = statements::checkpoint(connection).await;
+        self.checked("checkpoint", moved).ok()?;
+        if !self.care.is_deleted() {
+            return None;
+        }
+        let mut name = self.options.path.as_os_str().to_owned();
+        name.push(".rescued");
+        let path = PathBuf::from(name);
+        let copied = match modes::open_or_create(&path) {
+            Ok(_) => schema::copy(self.connection.as_mut()?, &path).await,
+            Err(e) => Err(e.into()),
+        };
+        self.checked("copy the database", copied).ok().map(|()| path)
+    }
+
     /// The connection is only kept while nothing went wrong on it.
     fn checked<T>(&mut self, what: &str, answer: Result<T, sqlx::Error>) -> Result<T, Error> {
         answer.map_err(|e| {
@@ -120,6 +197,7 @@ impl Writer {
             }
             self.connection = None;
             self.surveyed = None;
+            self.care.failed(&e);
             explain(what, e)
         })
     }
@@ -151,7 +229,7 @@ impl Writer {
         self.flights.begin(Author::new(&instance_id, epoch).as_ref(), &doubtful);
         let full = self.options.full;
         let connection = self.connection().await?;
-        sqlx::query(USUAL_BUSY_TIMEOUT).execute(&mut *connection).await?;
+        statements::usual_busy_timeout(connection).await?;
         if !full {
             sqlx::query(USUAL_SYNCHRONOUS).execute(connection).await?;
         }
@@ -165,8 +243,17 @@ impl Writer {
         statements::register(self.connection().await?, triggers).await
     }
 
-    async fn prune(&mut self, retention: &Retention, now: UnixMillis) -> Result<u64, sqlx::Error> {
-        let pruned = prune_some(self.connection().await?, retention, now).await?;
+    async fn prune(
+        &mut self,
+        retention: &Retention,
+        now: UnixMillis,
+        limit: u64,
+    ) -> Result<u64, sqlx::Error> {
+        // What is deleted must be written down first.
+        if self.care.is_full() {
+            return Ok(0);
+        }
+        let pruned = prune_some(self.connection().await?, retention, now, limit).await?;
         Ok(pruned.requests + pruned.outputs)
     }
 
@@ -225,9 +312,111 @@ impl Writer {
             statements::sign(&mut tx, sign).await?;
         }
         tx.commit().await?;
+        self.care.stored();
         if batch.look.as_ref().is_some_and(|look| look.survey) {
             self.surveyed = version;
         }
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+    use crate::invocation::{Invocation, Outcome, Output, Phase};
+    use crate::queue::{Change, Sign};
+
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+    /// A writer on a database with a row that is being fired.
+    async fn firing(folder: &tempfile::TempDir) -> Writer {
+        let options = Options { path: folder.path().join("queue.db"), full: true, checkpoint: true };
+        let triggers = [Arc::new(Trigger::new("t", Url::parse("https://api.example/").unwrap()))];
+        schema::migrate(&options, &triggers).await.unwrap();
+        let lock = super::super::lock(&options.path).unwrap();
+        let expected = schema::expected().await.unwrap();
+        let flights = Arc::new(Flights::new(&options.path));
+        let mut writer = Writer::new(options, flights, lock, expected, watch::Sender::default());
+        writer.start(&triggers, NOW).await.unwrap();
+        let sql = "INSERT INTO requests (trigger_name) VALUES ('t'); UPDATE requests SET state = 'triggering', attempt = 1";
+        sqlx::raw_sql(sql).execute(writer.connection().await.unwrap()).await.unwrap();
+        writer
+    }
+
+    /// From now on this connection finds no room for more pages than there are.
+    async fn fill(writer: &mut Writer) {
+        let connection = writer.connection().await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 1").fetch_all(connection).await.unwrap();
+    }
+
+    /// The end of the row, with an output that needs pages, and a sign of life.
+    fn done() -> Batch {
+        let phase = Phase::Finished(Outcome::Succeeded);
+        let next = Invocation { attempt: 1, phase, ..Invocation::pending(1) };
+        let output =
+            Output { body: vec![b'x'; 1 << 20], content_type: None, bytes: 1 << 20, truncated: false };
+        let change = Change {
+            from: "triggering",
+            next,
+            due_at: None,
+            finished_at: Some(NOW),
+            attempt: None,
+            output: Some(output),
+        };
+        let sign =
+            Some(Sign { now: NOW.plus(std::time::Duration::from_secs(60)), ready: true, stopped: false });
+        Batch { changes: vec![change], sign, ..Batch::default() }
+    }
+
+    /// The row's state, the number of outputs, and the last sign of life.
+    async fn stored(writer: &mut Writer) -> (String, i64, i64) {
+        let sql = "SELECT state, (SELECT count(*) FROM outputs), (SELECT seen_at FROM daemon) FROM requests";
+        sqlx::query_as(sql).fetch_one(writer.connection().await.unwrap()).await.unwrap()
+    }
+
+    /// In sqlx an `UPDATE ... RETURNING` by itself says that it is done although its commit has failed.
+    #[tokio::test]
+    async fn no_success_is_told_of_a_write_that_found_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = firing(&folder).await;
+        fill(&mut writer).await;
+        let answer = writer.write(&done()).await;
+        let error = writer.checked("commit", answer).unwrap_err();
+        assert!(
+            matches!(&error, Error::Unavailable { source: Some(e), .. } if super::super::code(e) == Some(13)),
+            "{error}"
+        );
+        assert_eq!(stored(&mut writer).await, ("triggering".to_owned(), 0, NOW.0));
+    }
+
+    /// sqlx takes a connection whose COMMIT has failed for one inside a transaction, for good.
+    #[tokio::test]
+    async fn a_full_disk_does_not_spoil_the_writer_for_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = firing(&folder).await;
+        for _ in 0..3 {
+            fill(&mut writer).await;
+            let answer = writer.write(&done()).await;
+            assert!(writer.checked("commit", answer).is_err());
+            assert!(writer.care.is_full(), "nothing new is begun meanwhile");
+        }
+        // Another connection, which finds room.
+        writer.write(&done()).await.unwrap();
+        assert_eq!(stored(&mut writer).await.0, "succeeded");
+    }
+
+    /// SQLite ends a transaction that finds no room, and each statement that followed would be stored by itself.
+    #[tokio::test]
+    async fn nothing_is_stored_of_what_follows_an_error_inside_a_transaction() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = firing(&folder).await;
+        fill(&mut writer).await;
+        let answer = writer.write(&done()).await;
+        // The output fails; the state comes before it, and the sign of life after it.
+        assert!(writer.checked("commit", answer).is_err());
+        assert!(writer.connection.is_none(), "a connection that saw an error is not used again");
+        assert_eq!(stored(&mut writer).await, ("triggering".to_owned(), 0, NOW.0));
     }
 }
