@@ -64,7 +64,18 @@ pub(crate) async fn interrupt(folder: &Path, kills: usize, rng: &mut Rng) -> Upg
             _ => ("migrate", &[Signal::KILL]),
         };
         let mut process = site.spawn(verb, rng.bool());
-        tokio::time::sleep(Duration::from_millis(rng.u64(0..=took + took / 4))).await;
+        let until: fn(&Site) -> bool = match rng.u8(0..3) {
+            0 => |_| true,
+            1 => is_copied,
+            _ => is_begun,
+        };
+        while !until(&site) && !process.has_ended() {
+            tokio::task::yield_now().await;
+        }
+        // The last step is the shortest one.
+        let longest =
+            [took + took / 4, took / 8, 2][usize::from(is_copied(&site)) + usize::from(is_begun(&site))];
+        tokio::time::sleep(Duration::from_micros(rng.u64(0..=1000 * longest))).await;
         for signal in signals {
             process.signal(*signal);
         }
@@ -88,6 +99,17 @@ pub(crate) async fn interrupt(folder: &Path, kills: usize, rng: &mut Rng) -> Upg
         }
     }
     upgrades
+}
+
+/// Whether the copy that is made before an upgrade is whole, or nearly so.
+fn is_copied(site: &Site) -> bool {
+    let size = |name| std::fs::metadata(site.path(name)).map_or(0, |file| file.len());
+    size("queue.db.before-upgrade-from-1") > size("queue.db") / 10 * 9
+}
+
+/// Whether the step from one schema to the other has written something.
+fn is_begun(site: &Site) -> bool {
+    std::fs::metadata(site.path("queue.db-wal")).is_ok_and(|file| file.len() > 0)
 }
 
 fn check(found: &Content, expected: &Content, site: &Site, upgrades: &mut Upgrades) {

@@ -101,6 +101,10 @@ impl Daemon {
         at
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the process is ours").is_some()
+    }
+
     /// How it ended; none: it did not in time.
     pub(crate) async fn ended(&mut self) -> Option<ExitStatus> {
         let ended = tokio::time::timeout(LONGEST, self.child.wait()).await;
