@@ -72,7 +72,7 @@ pub(crate) struct Content {
     pub(crate) version: i64,
     /// Of all tables, and of the schema.
     pub(crate) all: Digest,
-    /// Of what belongs to requests.
+    /// Of what belongs to requests, whatever the version.
     pub(crate) requests: Digest,
 }
 
@@ -85,22 +85,28 @@ const SCHEMA: &str = r#"SELECT (SELECT user_version FROM pragma_user_version),
      ) || ' AS line FROM "' || name || '" ORDER BY 1)', ' UNION ALL ')
    FROM sqlite_schema AS s WHERE type = 'table')"#;
 
+/// The requests with what came of them, as one text: what every version of the schema has.
+const REQUESTS: &str = "SELECT group_concat(line, char(10)) FROM (
+  SELECT quote(id) || quote(trigger_name) || quote(arguments) || quote(state) || quote(round) || quote(attempt) || quote(due_at)
+    || quote(status_uri) || quote(error_code) || quote((SELECT body FROM outputs WHERE request_id = r.id))
+    || (SELECT count(*) FROM attempts WHERE request_id = r.id) AS line
+  FROM requests AS r ORDER BY id)";
+
 /// What is in it as it is committed now.
 pub(crate) async fn content(c: &mut SqliteConnection) -> Result<Content, sqlx::Error> {
     let (mut all, mut requests) = (Texts::new(), Texts::new());
     let schema = sqlx::query(SCHEMA).fetch_one(&mut *c).await?;
     let text = |text: Option<String>| text.unwrap_or_default().into_bytes();
+    let version = schema.get(0);
     all.add(&text(schema.get(1)));
     if let Some(select) = schema.get::<Option<String>, _>(2) {
         for table in sqlx::query(AssertSqlSafe(select)).fetch_all(&mut *c).await? {
-            let (name, rows): (String, _) = (table.get(0), text(table.get(1)));
-            all.add(&rows);
-            if matches!(name.as_str(), "requests" | "attempts" | "outputs") {
-                requests.add(&rows);
-            }
+            all.add(&text(table.get(1)));
         }
     }
-    Ok(Content { version: schema.get(0), all: all.end(), requests: requests.end() })
+    let rows = if version > 0 { sqlx::query(REQUESTS).fetch_one(&mut *c).await?.get(0) } else { None };
+    requests.add(&text(rows));
+    Ok(Content { version, all: all.end(), requests: requests.end() })
 }
 
 /// Looks at images, at each only once.

@@ -1,5 +1,6 @@
 //! The schema: old or new, never between, and nothing of an old database is lost on the way.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 
@@ -7,11 +8,15 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use triggerd::queue::sqlite::{SCHEMA_VERSION, SqliteStore};
+use triggerd::queue::{Error, Store as _};
 
 use crate::disk::{Disk, Fate, Image, Player};
 use crate::survey::effort;
-use crate::table::{Content, Examiner, FILE, content, look, options, reopen, triggers};
-use crate::tape::{Act, Tape};
+use crate::table::{Content, Examiner, FILE, NOW, content, look, options, reopen, triggers};
+use crate::tape::{Act, Fault, Tape};
+
+/// The copy that is made before an upgrade from the first version.
+const COPY: &str = "queue.db.before-upgrade-from-1";
 
 /// The product opens one of so many different images.
 const REOPENED: usize = 3;
@@ -61,7 +66,7 @@ async fn open(folder: &Path, judge: impl Fn(&Image, Option<Content>, bool)) -> T
                     let reopened =
                         reopen(&image, true).await.unwrap_or_else(|error| panic!("{}: {error}", at()));
                     assert_eq!(reopened.version, SCHEMA_VERSION, "{}", at());
-                    assert!(found.version == 0 || reopened.requests == found.requests, "{}", at());
+                    assert_eq!(reopened.requests, found.requests, "{}", at());
                 }
                 Some(found)
             } else {
@@ -86,11 +91,10 @@ async fn a_new_database_is_made_or_can_be_made_again_wherever_the_power_fails() 
     println!("a new database: {tried}");
 }
 
-#[tokio::test]
-async fn an_upgrade_leaves_the_old_schema_or_the_new_one_and_every_row_and_a_copy() {
+/// A database of the first version with some requests in it; what it holds.
+async fn old_database(folder: &Path) -> Content {
     crate::vfs::install();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(FILE);
+    let path = folder.join(FILE);
     let first: Vec<_> = sqlx::migrate!("./migrations/sqlite").iter().take(1).cloned().collect();
     let mut old =
         SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await.unwrap();
@@ -102,28 +106,107 @@ async fn an_upgrade_leaves_the_old_schema_or_the_new_one_and_every_row_and_a_cop
         UPDATE requests SET state = 'polling', attempt = 1, status_uri = 'https://alpha.example/' || id, due_at = 1 WHERE id > 20";
     sqlx::raw_sql(AssertSqlSafe(rows)).execute(&mut old).await.unwrap();
     old.close().await.unwrap();
-    let mut reader = look(folder.path()).await.unwrap();
-    let before = content(&mut reader).await.unwrap();
+    let content = stored(folder).await;
+    assert_eq!(content.version, 1);
+    content
+}
+
+async fn stored(folder: &Path) -> Content {
+    let mut reader = look(folder).await.unwrap();
+    let content = content(&mut reader).await.unwrap();
     reader.close().await.unwrap();
-    assert_eq!(before.version, 1);
-    let copies = std::cell::RefCell::new(Vec::new());
+    content
+}
+
+/// Whether a copy of the first version's database is whole.
+async fn check_copy(examiner: &mut Examiner, copy: Vec<u8>, before: &Content) {
+    let (found, _) = examiner.examine(&Image::from([(FILE.to_owned(), copy)])).await;
+    let found = found.unwrap();
+    assert_eq!((found.version, found.requests), (1, before.requests));
+}
+
+#[tokio::test]
+async fn an_upgrade_leaves_a_version_and_every_row_and_a_copy_of_the_old_one_before_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = old_database(folder.path()).await;
+    let copies = RefCell::new(Vec::new());
     let tried = open(folder.path(), |image, found, answered| {
         let found = found.expect("it was there");
-        assert!(matches!(found.version, 1 | SCHEMA_VERSION), "{}", found.version);
+        assert!((1..=SCHEMA_VERSION).contains(&found.version), "{}", found.version);
         assert!(!answered || found.version == SCHEMA_VERSION, "{}, after it was opened", found.version);
         assert_eq!(found.requests, before.requests);
-        if found.version == SCHEMA_VERSION {
-            let copy = image.get(&format!("{FILE}.before-upgrade-from-1")).expect("a copy was made");
-            copies.borrow_mut().push(copy.clone());
+        if found.version > 1 {
+            copies.borrow_mut().push(image.get(COPY).expect("a copy was made").clone());
         }
     })
     .await;
     let mut examiner = Examiner::new();
     for copy in copies.into_inner() {
-        let (found, _) = examiner.examine(&Image::from([(FILE.to_owned(), copy)])).await;
-        let found = found.unwrap();
-        assert_eq!((found.version, found.requests), (1, before.requests));
+        check_copy(&mut examiner, copy, &before).await;
     }
     assert!(examiner.images > 0);
     println!("an upgrade: {tried}");
+}
+
+/// Opens a database that `make` makes, with a fault at its first write or sync, and so on; after an error, again. `check` sees
+/// what is left. A few of the many writes have to do.
+async fn open_with_faults(make: impl AsyncFn(&Path), check: impl AsyncFn(&Path)) {
+    let (mut errors, mut faults) = (0, 0);
+    for fault in [Fault::Full, Fault::Write, Fault::Sync] {
+        let mut nth = 0;
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            make(folder.path()).await;
+            let tape = Tape::begin(folder.path());
+            tape.fail(fault, nth);
+            let opened = SqliteStore::open(options(folder.path(), true), &triggers()).await;
+            let met = tape.heal();
+            let store = match opened {
+                Ok(store) => store,
+                Err(error) => {
+                    errors += 1;
+                    assert!(met && matches!(error, Error::Unavailable { .. }), "{fault:?} {nth}: {error}");
+                    let again = SqliteStore::open(options(folder.path(), true), &triggers()).await;
+                    again.unwrap_or_else(|error| panic!("{fault:?} {nth}: cannot be tried again: {error}"))
+                }
+            };
+            store.start(triggers(), NOW).await.unwrap_or_else(|error| panic!("{fault:?} {nth}: {error}"));
+            store.close().await;
+            check(folder.path()).await;
+            if !met {
+                break;
+            }
+            faults += 1;
+            nth += 1 + nth / (4 * effort());
+        }
+    }
+    println!("{faults} faults, {errors} of them told, all others without harm");
+    assert!(errors > faults / 2, "{errors} of {faults}");
+}
+
+#[tokio::test]
+async fn a_new_database_is_made_after_all_when_the_disk_is_well_again() {
+    open_with_faults(
+        async |_| {},
+        async |folder| {
+            assert_eq!(stored(folder).await.version, SCHEMA_VERSION);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_upgrade_that_met_a_fault_is_done_when_the_disk_is_well_again() {
+    let template = tempfile::tempdir().unwrap();
+    let before = old_database(template.path()).await;
+    let old = std::fs::read(template.path().join(FILE)).unwrap();
+    open_with_faults(
+        async |folder| std::fs::write(folder.join(FILE), &old).unwrap(),
+        async |folder| {
+            let found = stored(folder).await;
+            assert_eq!((found.version, found.requests), (SCHEMA_VERSION, before.requests));
+            check_copy(&mut Examiner::new(), std::fs::read(folder.join(COPY)).unwrap(), &before).await;
+        },
+    )
+    .await;
 }
