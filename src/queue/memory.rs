@@ -189,15 +189,20 @@ impl Table {
         if now.phase.as_str() != change.from || is_other || self.handed_over.contains(&change.next.id) {
             return false;
         }
-        let limits = (now.deadline_at, now.started_at, now.cancel_requested);
-        row.taken.invocation = change.next;
-        // These are not the decision's to change.
-        (
-            row.taken.invocation.deadline_at,
-            row.taken.invocation.started_at,
-            row.taken.invocation.cancel_requested,
-        ) = limits;
-        row.taken.invocation.hops = 0;
+        // What is not the decision's to change stays, also what a producer has changed since.
+        let Invocation {
+            round, requested_mode, cancel_requested, expires_at, deadline_at, started_at, ..
+        } = *now;
+        row.taken.invocation = Invocation {
+            round,
+            requested_mode,
+            cancel_requested,
+            expires_at,
+            deadline_at,
+            started_at,
+            hops: 0,
+            ..change.next
+        };
         row.taken.due_at = change.due_at;
         row.finished_at = change.finished_at;
         if let Some(end) = change.attempt {

@@ -94,7 +94,7 @@ impl Error {
 }
 
 /// One commit: all of it is stored, or nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// New phases.
     pub changes: Vec<Change>,
@@ -236,7 +236,7 @@ impl HeldBy {
 }
 
 /// What to look for, and for how many there are places.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Look {
     /// The instant by which rows are ready, expired, late.
     pub now: UnixMillis,
