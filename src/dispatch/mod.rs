@@ -17,7 +17,7 @@ mod reading;
 mod slots;
 mod waiting;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ pub struct Dispatcher<S, W, C> {
     intake: Intake,
     board: Board,
     waiting: Waiting,
-    flights: HashMap<i64, Flight>,
+    flights: BTreeMap<i64, Flight>,
     exchanges: JoinSet<Exchanged>,
     slots: Slots,
 
@@ -126,9 +126,9 @@ pub struct Dispatcher<S, W, C> {
     /// Rows to be read again: a write of ours found them changed.
     astray: Vec<i64>,
     /// Rows that were handed over and are followed, of which the table has not been told for sure.
-    handed: HashSet<i64>,
+    handed: BTreeSet<i64>,
     /// Rows that are `triggering` by a commit that was thought to have failed: never sent.
-    unsent: HashSet<i64>,
+    unsent: BTreeSet<i64>,
     /// Rows whose firing ended in a change that could not be stored, by the attempt and its slot: sent, whatever the table
     /// says.
     lost: HashMap<i64, (u32, Option<usize>)>,
@@ -173,15 +173,15 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             intake,
             board: Board::default(),
             waiting: Waiting::default(),
-            flights: HashMap::new(),
+            flights: BTreeMap::new(),
             exchanges: JoinSet::new(),
             slots: Slots::default(),
             changes: Vec::new(),
             returned: Vec::new(),
             spoiled: Vec::new(),
             astray: Vec::new(),
-            handed: HashSet::new(),
-            unsent: HashSet::new(),
+            handed: BTreeSet::new(),
+            unsent: BTreeSet::new(),
             lost: HashMap::new(),
             unregistered: false,
             committing: None,

@@ -2,7 +2,7 @@
 //!
 //! Ten thousand remote jobs are ten thousand pairs of numbers here; all else about them is in the table.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
@@ -18,10 +18,10 @@ pub(super) struct Waiting {
     /// The same by id: one row waits once, or it would be asked once for each time.
     due_at: HashMap<i64, UnixMillis>,
     /// Polls whose counters are not stored, and since when the oldest waits.
-    unstored: HashMap<i64, Polled>,
+    unstored: BTreeMap<i64, Polled>,
     unstored_since: Option<UnixMillis>,
     /// Counters on their way into the table: still newer than what a read finds there.
-    storing: HashMap<i64, Polled>,
+    storing: BTreeMap<i64, Polled>,
     /// Rows that wait for a configuration: their trigger, or their origin, is not in this one.
     parked: HashSet<i64>,
 }
