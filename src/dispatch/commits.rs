@@ -217,7 +217,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             // Before those that end: a row may be both. What was to be read again is read with it.
             let mut news = survey.handed_over;
             news.retain(|row| self.handed.insert(row.id));
-            self.astray.retain(|id| news.iter().all(|row| row.id != *id));
+            for row in &news {
+                self.find(row.id);
+            }
             self.follow_all(news);
             for id in survey.cancelling {
                 self.cancel_later(id);
@@ -292,7 +294,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.lost.insert(id, (flight.row.invocation.attempt, flight.slot));
         }
         self.drop_flight(id);
-        self.astray.push(id);
+        self.astray.insert(id);
         self.intake.survey_soon();
     }
 

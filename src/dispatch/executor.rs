@@ -291,6 +291,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             slot: None,
             stage: Stage::Queued(Call::Fire),
         };
+        self.find(id);
         self.flights.insert(id, flight);
         self.lanes.queue(id, place, true);
     }
@@ -332,8 +333,17 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let id = row.invocation.id;
         let counted = row.invocation.phase != Phase::Pending;
         self.waiting.remove(id);
+        if self.find(id) && counted {
+            self.board.enter(&row.trigger_name);
+        }
         let flight = Flight { trigger, row, request, before: None, counted, place: None, slot: None, stage };
         self.flights.insert(id, flight);
+    }
+
+    /// What is known of the row now is newer than what a read under way will tell. Whether it was to be read because a
+    /// write of ours had found it changed, and is off its trigger's count.
+    pub(super) fn find(&mut self, id: i64) -> bool {
+        self.astray.remove(&id) | (self.reading.remove(&id) == Some(true))
     }
 }
 

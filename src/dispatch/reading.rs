@@ -1,6 +1,6 @@
 //! Reading rows whose time has come, a page at a time: polls that are due, and rows that a write of ours found changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Dispatcher, PAGE, commits};
 use crate::client::Client;
@@ -11,8 +11,6 @@ use crate::queue::{Error, Loaded, Return, Store};
 /// Rows that were read.
 pub(super) struct Read {
     ids: Vec<i64>,
-    /// Those of them that a write of ours found changed.
-    astray: HashSet<i64>,
     /// What the table may not have known of them when they were read.
     newest: HashMap<i64, Invocation>,
     loaded: Result<Loaded, Error>,
@@ -32,9 +30,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             return;
         }
         let mut ids: Vec<i64> = self.unsent.iter().copied().collect();
-        let mut astray = HashSet::new();
+        let mut astray = BTreeSet::new();
         if self.stopping.is_none() {
-            astray.extend(self.astray.drain(..));
+            astray = std::mem::take(&mut self.astray);
             ids.extend(&astray);
         }
         if self.stopping.is_none() && !self.is_swamped() {
@@ -53,16 +51,18 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 .filter_map(|id| self.waiting.newest(*id))
                 .map(|next| (next.id, next.clone()))
                 .collect();
+            self.reading = ids.iter().map(|id| (*id, astray.contains(id))).collect();
             self.loading = Some(Box::pin(async move {
                 let loaded = store.load(ids.clone(), now).await;
-                Read { ids, astray, newest, loaded }
+                Read { ids, newest, loaded }
             }));
         }
     }
 
     pub(super) fn loaded(&mut self, read: Read) -> Result<(), Error> {
         self.pulse.polled();
-        let Read { ids, astray, mut newest, loaded } = read;
+        let Read { ids, mut newest, loaded } = read;
+        let mut reading = std::mem::take(&mut self.reading);
         let Loaded { rows, spoiled } = match loaded {
             Ok(loaded) => {
                 self.work(false);
@@ -70,17 +70,19 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             }
             Err(e) => {
                 let until = self.fail(e, false)?;
-                for id in ids.into_iter().filter(|id| !self.unsent.contains(id)) {
-                    if astray.contains(&id) { self.astray.push(id) } else { self.waiting.push(id, until) }
+                for (id, astray) in reading.into_iter().filter(|(id, _)| !self.unsent.contains(id)) {
+                    if astray {
+                        self.astray.insert(id);
+                    } else {
+                        self.waiting.push(id, until);
+                    }
                 }
                 return Ok(());
             }
         };
         for mut row in rows {
             let id = row.invocation.id;
-            if self.flights.contains_key(&id) {
-                continue;
-            }
+            let Some(astray) = reading.remove(&id) else { continue };
             if row.invocation.phase == Phase::Triggering
                 && self.lost.get(&id).map(|(attempt, _)| *attempt) == Some(row.invocation.attempt)
             {
@@ -103,7 +105,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             if self.stopping.is_none()
                 && matches!(row.invocation.phase, Phase::Polling(_) | Phase::Collecting(_))
             {
-                if astray.contains(&id) {
+                if astray {
                     self.board.enter(&row.trigger_name);
                 }
                 if let Some(newest) = newest.remove(&id) {
@@ -113,9 +115,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             }
         }
         for row in spoiled {
-            if astray.contains(&row.id)
-                && let Some(name) = &row.trigger_name
-            {
+            let Some(astray) = reading.remove(&row.id) else { continue };
+            if let Some(name) = row.trigger_name.as_ref().filter(|_| astray) {
                 self.board.enter(name);
             }
             self.waiting.forget(row.id);

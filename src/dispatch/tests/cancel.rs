@@ -180,3 +180,28 @@ async fn a_pause_stops_intents_and_not_polls() {
     rig.settle().await;
     assert_eq!(rig.wire.fired(2), 1);
 }
+
+#[tokio::test]
+async fn a_row_that_was_read_before_its_end_is_not_followed_after_it() {
+    let rig = Rig::new([Trigger { max_concurrent: Some(2), ..trigger("t") }]).await;
+    for id in 1..=2 {
+        rig.insert(id, "t");
+        rig.settle().await;
+        rig.wire.answer(id, accepted(id));
+        rig.settle().await;
+    }
+    let reads = rig.store.hold_loads();
+    rig.pass(2 * SECOND).await;
+    rig.cancel(1);
+    rig.settle().await;
+    assert_eq!(rig.state(1), "cancelled");
+    reads.close();
+    rig.settle().await;
+    assert_eq!(rig.wire.log(), ["1 fire", "2 fire", "2 /status/2"], "nothing is asked of what has ended");
+    // Its end is counted once.
+    for id in 3..=5 {
+        rig.insert(id, "t");
+    }
+    rig.settle().await;
+    assert_eq!(rig.count("triggering", 3..=5), 1);
+}
