@@ -20,6 +20,12 @@ impl UnixMillis {
         Self(self.0.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// This instant less `time`; saturates at the near end of time.
+    #[must_use]
+    pub fn minus(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// The time from `earlier` to this instant; zero when `earlier` is later (a wall clock may step back).
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

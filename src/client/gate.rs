@@ -61,7 +61,10 @@ impl Gate {
             State::Shut { code, failed, probe: Probe::Begun, .. } => {
                 Admission::Shut { until: now.plus(PROBES.delay(failed)), code }
             }
-            State::Shut { code, next, .. } if now < next => Admission::Shut { until: next, code },
+            // A clock that is set back keeps nothing waiting for longer than the longest delay.
+            State::Shut { code, next, .. } if now < next && next.since(now) <= PROBES.max => {
+                Admission::Shut { until: next, code }
+            }
             State::Shut { .. } => Admission::Probe,
         }
     }
@@ -254,6 +257,13 @@ mod tests {
         let epoch = probe(&mut gate, at(now));
         gate.welcomed(epoch);
         assert_eq!(gate.look(at(now)), Admission::Open);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_shuts_for_no_longer_than_the_longest_delay() {
+        let gate = refused_twice();
+        assert_eq!(gate.look(at(-299)), shut(1, REFUSED));
+        assert_eq!(gate.look(at(-86_400)), Admission::Probe);
     }
 
     #[test]

@@ -146,6 +146,7 @@ impl Board {
     /// What was told may not be stored, or is forgotten: all of it is told again.
     pub(super) fn untold(&mut self) {
         self.told.clear();
+        self.tell_at = None;
         self.news = true;
     }
 

@@ -182,7 +182,10 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                     Action::Call(Call::Ask { .. }) => Some(now),
                     Action::Call(Call::Fire) | Action::Await | Action::Finish => None,
                 };
-                let finished_at = matches!(next.phase, Phase::Finished(_)).then_some(now);
+                // In their order also where the clock was set back in between.
+                let last = next.accepted_at.or(next.started_at);
+                let finished_at =
+                    matches!(next.phase, Phase::Finished(_)).then(|| last.map_or(now, |last| last.max(now)));
                 self.waiting.forget(id);
                 let from = before.phase.as_str();
                 self.changes.push(Change { from, next, due_at, finished_at, attempt, output });

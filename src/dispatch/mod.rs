@@ -15,6 +15,7 @@ mod pruner;
 mod pulse;
 mod reading;
 mod slots;
+mod timing;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -147,6 +148,8 @@ pub struct Dispatcher<S, W, C> {
     pause: Option<(Duration, UnixMillis)>,
     peek_at: UnixMillis,
     sign_at: UnixMillis,
+    /// When the loop last turned.
+    turned_at: UnixMillis,
     ready: bool,
     stopping: Option<UnixMillis>,
 }
@@ -195,6 +198,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             pause: None,
             peek_at: now,
             sign_at: now,
+            turned_at: now,
             ready: false,
             stopping: None,
         }
@@ -230,6 +234,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         loop {
             // One instant for the whole turn: what does not begin by it is what `wake_at` waits for.
             let now = self.clock.now();
+            self.keep_time(now);
             if self.unregistered && self.stopping.is_none() && !self.is_paused(now) {
                 self.register().await?;
             }
@@ -276,7 +281,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// What a start finds: rows in which the last daemon died, rows to be polled.
     fn resume(&mut self, found: Recovered, loaded: Loaded) {
         self.instance_id = found.instance_id;
-        self.follow_all(found.waiting);
+        let latest = self.latest_poll(self.clock.now());
+        let waiting = found.waiting.into_iter();
+        self.follow_all(waiting.map(|row| ToPoll { due_at: row.due_at.min(latest), ..row }).collect());
         let mut rows: HashMap<i64, Taken> =
             loaded.rows.into_iter().map(|row| (row.invocation.id, row)).collect();
         for row in loaded.spoiled {

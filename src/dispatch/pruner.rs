@@ -35,7 +35,8 @@ pub async fn prune<S: Store, C: Clock>(store: S, clock: C, retention: watch::Rec
             }
         };
         let until = now.plus(wait);
-        while clock.now() < until {
+        // No longer than it was meant to be: a clock that is set back makes it longer.
+        while clock.now() < until && until.since(clock.now()) <= wait {
             clock.sleep_until(until).await;
         }
     }

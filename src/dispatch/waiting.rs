@@ -57,6 +57,15 @@ impl Waiting {
         ids
     }
 
+    /// The clock was set back: everything is due earlier.
+    pub(super) fn set_back(&mut self, step: Duration) {
+        for at in self.due_at.values_mut() {
+            *at = at.minus(step);
+        }
+        self.due = self.due_at.iter().map(|(id, at)| (*at, *id)).collect();
+        self.unstored_since = self.unstored_since.map(|since| since.minus(step));
+    }
+
     /// A row that another configuration may free before its time, if it has one.
     pub(super) fn park(&mut self, id: i64) {
         self.parked.insert(id);

@@ -111,7 +111,7 @@ pub(super) fn interrupted(mut turn: Turn, cx: &Context<'_>) -> Step {
     turn.next.http_status = None;
     turn.attempt = Some(AttemptEnd {
         started_at,
-        ended_at: cx.now,
+        ended_at: cx.now.max(started_at),
         http_status: None,
         outcome: AttemptOutcome::Ambiguous,
         status_uri: None,
@@ -166,7 +166,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             end(AttemptOutcome::Accepted, uri.as_ref(), None);
             turn.next.status_uri = uri;
             turn.next.effective_mode = Some(CallMode::FireAndForget);
-            turn.next.accepted_at = Some(cx.now);
+            turn.next.accept(cx.now);
             let cut = (reply.body.end == super::BodyEnd::Cut).then(|| {
                 Trouble::new(
                     Code::OutputTooLarge,
@@ -179,7 +179,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
         Fired::Final(Final::Output) => {
             end(AttemptOutcome::Answered, None, None);
             turn.next.effective_mode = Some(mode);
-            turn.next.accepted_at = Some(cx.now);
+            turn.next.accept(cx.now);
             if reply.body.end == super::BodyEnd::Broken {
                 let trouble = Trouble::new(Code::OutputUnreadable, "the job ended, but its output broke off");
                 return turn.finish(Outcome::Uncertain, Some(trouble), "the output broke off");
@@ -190,7 +190,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             let trouble = Trouble::new(Code::JobFaulted, format!("the trigger answered {status}"));
             end(AttemptOutcome::Answered, None, Some(&trouble));
             turn.next.effective_mode = Some(mode);
-            turn.next.accepted_at = Some(cx.now);
+            turn.next.accept(cx.now);
             turn.fault(reply, cx)
         }
         Fired::Fault => {
@@ -204,7 +204,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
                 return fire_again(turn, trouble, reply.retry_after, cx);
             }
             turn.next.effective_mode = Some(mode);
-            turn.next.accepted_at = Some(cx.now);
+            turn.next.accept(cx.now);
             turn.fault(reply, cx)
         }
         Fired::Lost { mode, code, location } => {
@@ -220,7 +220,7 @@ pub(super) fn replied(mut turn: Turn, reply: Reply, cx: &Context<'_>) -> Step {
             end(AttemptOutcome::Accepted, location.as_ref(), Some(&trouble));
             turn.next.status_uri = location;
             turn.next.effective_mode = Some(mode);
-            turn.next.accepted_at = Some(cx.now);
+            turn.next.accept(cx.now);
             turn.keep(reply.body, reply.content_type);
             turn.finish(Outcome::Uncertain, Some(trouble), "accepted, with nothing to follow")
         }
@@ -259,7 +259,7 @@ fn attempt(
 ) -> AttemptEnd {
     AttemptEnd {
         started_at: cx.asked_at,
-        ended_at: cx.now,
+        ended_at: cx.now.max(cx.asked_at),
         http_status,
         outcome,
         status_uri: status_uri.cloned(),

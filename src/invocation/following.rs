@@ -36,7 +36,7 @@ pub(super) fn accepted(
     cx: &Context<'_>,
 ) -> Step {
     turn.next.effective_mode = Some(mode);
-    turn.next.accepted_at = Some(cx.now);
+    turn.next.accept(cx.now);
     turn.next.status_uri = Some(status_uri.clone());
     turn.next.phase = Phase::Polling(status_uri);
     turn.next.trouble = None;
@@ -208,7 +208,10 @@ fn run_of(meaning: &Polled, before: Option<Run>, now: UnixMillis) -> Option<Run>
         _ => return None,
     };
     Some(match before {
-        Some(run) if run.kind == kind => Run { count: run.count.saturating_add(1), ..run },
+        // No later than now: a clock that was set back would make the grace longer.
+        Some(run) if run.kind == kind => {
+            Run { count: run.count.saturating_add(1), since: run.since.min(now), ..run }
+        }
         _ => Run { kind, count: 1, since: now },
     })
 }

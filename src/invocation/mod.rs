@@ -201,6 +201,11 @@ impl Event {
 }
 
 impl Invocation {
+    /// The trigger has answered. Not before it was fired, though the clock may have been set back since.
+    fn accept(&mut self, now: UnixMillis) {
+        self.accepted_at = Some(self.started_at.map_or(now, |started| started.max(now)));
+    }
+
     /// The mode by which a firing of this request is sent and its answer read.
     #[must_use]
     pub fn firing_mode(&self, trigger: &Trigger) -> CallMode {

@@ -245,3 +245,88 @@ async fn a_clock_that_steps_back_fires_nothing_twice() {
     assert_eq!((rig.wire.fired(1), rig.wire.fired(2)), (1, 1));
     assert_eq!(rig.state(1), "polling");
 }
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// Wakes the engine, as a real clock does at least every 30 seconds.
+async fn wake(rig: &Rig) {
+    rig.order(Order::Beat).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_poll_and_no_time_in_disorder() {
+    let rig = Rig::new([trigger("t"), trigger("u")]).await;
+    rig.insert(1, "t");
+    rig.insert(2, "u");
+    rig.settle().await;
+    rig.wire.answer(1, accepted(1));
+    rig.settle().await;
+    rig.step_back(DAY);
+    wake(&rig).await;
+    rig.pass(2 * SECOND).await;
+    assert_eq!(rig.wire.log(), ["1 fire", "2 fire", "1 /status/1"], "not a day later");
+    // What was accepted, or ended, after the clock was set back, was so no earlier than it began.
+    rig.wire.answer(2, accepted(2));
+    rig.wire.answer(1, to(303, "/output/1"));
+    rig.settle().await;
+    rig.wire.answer(1, output("done"));
+    rig.settle().await;
+    assert_eq!((rig.state(1), rig.state(2)), ("succeeded", "polling"));
+    for id in [1, 2] {
+        let row = rig.row(id);
+        let times = &row.taken.invocation;
+        assert!(times.started_at.is_some() && times.started_at <= times.accepted_at, "{times:?}");
+        assert!(row.finished_at.is_none_or(|end| Some(end) >= times.accepted_at), "{row:?}");
+        assert!(row.attempts.iter().all(|attempt| attempt.started_at <= attempt.ended_at), "{row:?}");
+    }
+    rig.pass(7200 * SECOND).await;
+    assert_eq!((rig.wire.fired(1), rig.wire.fired(2)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_no_pause_longer() {
+    let rig = Rig::new([trigger("t")]).await;
+    rig.store.every_commit(Some(Fate::Refused));
+    rig.insert(1, "t");
+    rig.pass(3 * SECOND).await;
+    rig.step_back(DAY);
+    wake(&rig).await;
+    rig.store.every_commit(None);
+    rig.pass(10 * SECOND).await;
+    assert_eq!(rig.wire.fired(1), 0, "it is to run a day from now");
+    rig.insert_with(2, "t", |row| row.run_at = UnixMillis(0));
+    rig.pass(10 * SECOND).await;
+    assert_eq!(rig.wire.fired(2), 1);
+}
+
+#[tokio::test]
+async fn a_start_after_the_clock_was_set_back_asks_within_the_longest_wait() {
+    let mut rig = Rig::new([trigger("t")]).await;
+    rig.insert(1, "t");
+    rig.settle().await;
+    rig.wire.answer(1, accepted(1));
+    rig.settle().await;
+    rig.kill().await;
+    rig.step_back(DAY);
+    rig.launch();
+    rig.pass(3600 * SECOND).await;
+    assert_eq!(rig.wire.log(), ["1 fire", "1 /status/1"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forward_fires_nothing_twice() {
+    let rig = Rig::new([Trigger { deadline: Some(7 * DAY), ..trigger("t") }]).await;
+    rig.insert(1, "t");
+    rig.insert(2, "t");
+    rig.settle().await;
+    rig.wire.answer(1, accepted(1));
+    rig.pass(DAY).await;
+    wake(&rig).await;
+    rig.wire.answer(1, to(303, "/output/1"));
+    rig.settle().await;
+    rig.wire.answer(1, output("done"));
+    rig.wire.answer(2, accepted(2));
+    rig.settle().await;
+    assert_eq!((rig.state(1), rig.state(2)), ("succeeded", "polling"));
+    assert_eq!((rig.wire.fired(1), rig.wire.fired(2)), (1, 1));
+}

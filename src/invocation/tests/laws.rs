@@ -187,6 +187,23 @@ proptest! {
     }
 
     #[test]
+    fn times_are_in_their_order_also_where_the_clock_is_set_back(
+        request in a_request(), history in a_history(), trigger in a_trigger(), back in 0usize..4,
+    ) {
+        let mut history = history;
+        for (_, elapsed, _) in history.iter_mut().skip(back).step_by(2) {
+            *elapsed = -*elapsed;
+        }
+        each_step(&request, &history, &trigger, |_, _, step, _| {
+            if let (Some(started), Some(accepted)) = (step.next.started_at, step.next.accepted_at) {
+                prop_assert!(started <= accepted);
+            }
+            prop_assert!(step.attempt.as_ref().is_none_or(|attempt| attempt.started_at <= attempt.ended_at));
+            Ok(())
+        })?;
+    }
+
+    #[test]
     fn only_allowed_origins_are_asked_and_no_uri_carries_userinfo(
         request in a_request(), history in a_history(), trigger in a_trigger(),
     ) {
