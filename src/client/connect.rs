@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::departure::Departure;
+use super::names::Names;
 
 /// A dead peer, or a middlebox that has forgotten us, is noticed by a held exchange after about this.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
@@ -35,13 +36,13 @@ pub(super) type Stream = Counted<MaybeHttpsStream<TokioIo<TcpStream>>>;
 
 /// Makes connections.
 pub(super) struct Connector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Names>,
     tls: Arc<ClientConfig>,
 }
 
 impl Connector {
     pub(super) fn new(tls: ClientConfig) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Names::default());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));

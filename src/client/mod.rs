@@ -12,6 +12,7 @@ mod connect;
 mod departure;
 mod firing;
 mod gate;
+mod names;
 mod pool;
 mod probe;
 mod retry_after;
