@@ -14,6 +14,7 @@ use url::Url;
 
 use super::connect::reason;
 use super::firing::AGENT;
+use super::names::Names;
 use super::{answer, lost, not_sent, too_slow};
 use crate::invocation::{Body, Break};
 
@@ -23,13 +24,14 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 /// Asks status and output URIs.
 pub(super) struct Asker {
     tls: ClientConfig,
+    names: Names,
     /// By connect timeout, which reqwest takes per client. As many as the configuration has different ones.
     clients: Mutex<HashMap<Duration, reqwest::Client>>,
 }
 
 impl Asker {
-    pub(super) fn new(tls: ClientConfig) -> Self {
-        Self { tls, clients: Mutex::default() }
+    pub(super) fn new(tls: ClientConfig, names: Names) -> Self {
+        Self { tls, names, clients: Mutex::default() }
     }
 
     /// One GET.
@@ -81,6 +83,7 @@ impl Asker {
             .referer(false)
             .retry(reqwest::retry::never())
             .no_proxy()
+            .dns_resolver(self.names.clone())
             .connect_timeout(connect_timeout)
             .pool_idle_timeout(POOL_IDLE)
             .build()?;

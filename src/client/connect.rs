@@ -41,8 +41,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(tls: ClientConfig) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Names::default());
+    pub(super) fn new(tls: ClientConfig, names: Names) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));

@@ -32,6 +32,7 @@ use self::auth::{Keyring, Pass};
 use self::connect::Connector;
 pub use self::departure::Departure;
 use self::firing::Firing;
+use self::names::Names;
 use self::pool::Pool;
 pub use self::probe::{Probed, probe};
 use crate::clock::{Clock, UnixMillis};
@@ -137,8 +138,9 @@ impl<K: Clock> HttpClient<K> {
     pub fn new(credentials: HashMap<String, Credential>, clock: K) -> Result<Self, Error> {
         let tls = connect::tls()?;
         let setup = RwLock::new(Arc::new(Setup::new(credentials, clock.now())));
-        let pool = Pool::new(Connector::new(tls.clone()));
-        Ok(Self { inner: Arc::new(Inner { clock, pool, asker: Asker::new(tls), setup }) })
+        let names = Names::default();
+        let pool = Pool::new(Connector::new(tls.clone(), names.clone()));
+        Ok(Self { inner: Arc::new(Inner { clock, pool, asker: Asker::new(tls, names), setup }) })
     }
 
     /// Takes over new credentials, reads all secrets again and opens all gates.

@@ -66,6 +66,16 @@ impl Service<Name> for Names {
     }
 }
 
+impl reqwest::dns::Resolve for Names {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let look_up = self.look_up(name.as_str());
+        Box::pin(async move {
+            let found = look_up.await?;
+            Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -287,6 +287,7 @@ mod tests {
 
     use super::*;
     use crate::client::connect::tls;
+    use crate::client::names::Names;
     use crate::invocation::Code;
 
     fn request() -> Request<Full<Bytes>> {
@@ -311,7 +312,7 @@ mod tests {
     /// An origin with one idle connection, whose task does not run until the test awaits something.
     async fn idle_connection(listener: &TcpListener) -> (Arc<Origin>, Line, TcpStream) {
         let name = format!("http://{}", listener.local_addr().unwrap());
-        let pool = Pool::new(Connector::new(tls().unwrap()));
+        let pool = Pool::new(Connector::new(tls().unwrap(), Names::default()));
         let origin = pool.origin(&name, name.parse().unwrap());
         let (first, stream) = tokio::join!(send(&origin, None), answer(listener));
         assert_eq!(first.unwrap().0.status, 202);

@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::Error;
 use super::connect::{self, Connector};
+use super::names::Names;
 use crate::trigger::Trigger;
 
 /// Connections in the making at once.
@@ -36,7 +37,7 @@ pub async fn probe(triggers: impl IntoIterator<Item = &Trigger>) -> Result<Vec<P
         names.push(trigger.name.clone());
         *timeout = (*timeout).max(trigger.connect_timeout);
     }
-    let connector = Connector::new(connect::tls()?);
+    let connector = Connector::new(connect::tls()?, Names::default());
     let probes = origins.into_iter().map(|(origin, (triggers, timeout))| {
         let connector = &connector;
         async move {
