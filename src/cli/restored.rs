@@ -14,7 +14,7 @@ use super::print;
 #[derive(Serialize)]
 struct Done {
     path: String,
-    backed_up_at: i64,
+    backed_up_at: Option<i64>,
     held: usize,
     pending: i64,
 }
@@ -27,7 +27,7 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Restored) -> Result<(
     let restored = sqlite::restored(&options, &triggers, choice, SystemClock.now()).await?;
     let done = Done {
         path: config.database.path.display().to_string(),
-        backed_up_at: restored.backed_up_at.0,
+        backed_up_at: restored.backed_up_at.map(|at| at.0),
         held: restored.held,
         pending: restored.pending,
     };
@@ -35,8 +35,11 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Restored) -> Result<(
         return print::out(print::json(&done)?);
     }
     let Done { path, backed_up_at, held, pending } = done;
-    let (path, at) = (print::plain(&path), print::cell("backed_up_at", &Cell::Int(backed_up_at)));
-    let mut text = format!("{path}: the backup of {at} may be used now\n");
+    let what = match backed_up_at {
+        Some(at) => format!("backup of {}", print::cell("backed_up_at", &Cell::Int(at))),
+        None => "older copy".to_owned(),
+    };
+    let mut text = format!("{}: the {what} may be used now\n", print::plain(&path));
     if choice == Choice::Hold {
         text.push_str(&format!("uncertain, for you to settle: {held}"));
         text.push_str(if held > 0 { "; see `triggerd list --state uncertain`\n" } else { "\n" });

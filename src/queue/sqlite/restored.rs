@@ -1,14 +1,18 @@
 //! A copy of the database that was put back. What waits in it may have been fired since the copy was made, so the daemon
 //! does not start on it before somebody has said what becomes of that.
+//!
+//! A copy of `triggerd backup` is marked. Any other is found out where the flight record beside it is of a later start of the
+//! same installation, or knows a request that the copy has never had; then it is marked, too.
 
 use std::sync::Arc;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
+use super::flights::{Author, Record};
 use super::schema::{self, MARKED_SINCE, Opener};
 use super::{Options, explain, lock, statements};
-use crate::clock::UnixMillis;
+use crate::clock::{Clock as _, SystemClock, UnixMillis};
 use crate::queue::Error;
 use crate::trigger::Trigger;
 
@@ -27,8 +31,8 @@ pub enum Choice {
 /// What was done with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// When the copy was made.
-    pub backed_up_at: UnixMillis,
+    /// When the copy was made, if it is known.
+    pub backed_up_at: Option<UnixMillis>,
     /// Requests that are uncertain now.
     pub held: usize,
     /// Requests that wait to be fired.
@@ -36,10 +40,33 @@ pub struct Restored {
 }
 
 /// How it is known that a file is such a copy.
-struct Origin {
-    backed_up_at: UnixMillis,
-    /// The same for people.
-    at: String,
+enum Origin {
+    /// It is marked: when it was made, for us and for people.
+    Backup(UnixMillis, String),
+    /// More has happened than it knows of.
+    Older(String),
+}
+
+impl Origin {
+    /// Requests that came later were not there when the copy was made.
+    const fn until(&self) -> UnixMillis {
+        match self {
+            Self::Backup(at, _) => *at,
+            Self::Older(_) => UnixMillis(i64::MAX),
+        }
+    }
+
+    /// `error_message` of what is held.
+    fn doubt(&self) -> String {
+        match self {
+            Self::Backup(_, at) => {
+                format!("may have run since the backup was made ({at} or before) that was put back")
+            }
+            Self::Older(_) => {
+                "may have run since the copy of the database was made that was put back".to_owned()
+            }
+        }
+    }
 }
 
 /// Says what becomes of the requests that wait in a copy that was put back. The daemon must be stopped. A crash in between
@@ -63,13 +90,15 @@ pub async fn restored(
     let mut connection = SqliteConnection::connect_with(&options.writing())
         .await
         .map_err(|e| explain("open the database", e))?;
-    let Some(origin) = origin(&mut connection).await? else {
+    let record = Record::read(&options.path);
+    let Some(origin) = origin(&mut connection, record.as_ref()).await? else {
         return Err(Error::Refused(format!(
             "{} is no copy that was put back: the daemon starts on it as it is",
             options.path.display()
         )));
     };
-    let done = settle(&mut connection, &origin, choice, now)
+    let last = record.map_or(0, |record| record.author.epoch);
+    let done = settle(&mut connection, &origin, choice, last, now)
         .await
         .map_err(|e| explain("settle what waits in the copy", e))?;
     connection.close().await.map_err(|e| explain("close the database", e))?;
@@ -80,12 +109,13 @@ async fn settle(
     c: &mut SqliteConnection,
     origin: &Origin,
     choice: Choice,
+    last: i64,
     now: UnixMillis,
 ) -> Result<Restored, sqlx::Error> {
     let mut held = 0;
     if choice == Choice::Hold {
-        let why = format!("may have run since the backup of {}, which was put back", origin.at);
-        for rows in statements::restored_doubtful(c, origin.backed_up_at).await?.chunks(AT_ONCE) {
+        let why = origin.doubt();
+        for rows in statements::restored_doubtful(c, origin.until()).await?.chunks(AT_ONCE) {
             let mut tx = c.begin_with("BEGIN IMMEDIATE").await?;
             held += statements::restored_hold(&mut tx, rows, &why, now).await?;
             tx.commit().await?;
@@ -93,12 +123,16 @@ async fn settle(
     }
     let mut tx = c.begin_with("BEGIN IMMEDIATE").await?;
     let pending = statements::restored_pending(&mut tx).await?;
-    statements::mark_clear(&mut tx).await?;
+    statements::mark_clear(&mut tx, last).await?;
     tx.commit().await?;
-    Ok(Restored { backed_up_at: origin.backed_up_at, held, pending })
+    let backed_up_at = match origin {
+        Origin::Backup(at, _) => Some(*at),
+        Origin::Older(_) => None,
+    };
+    Ok(Restored { backed_up_at, held, pending })
 }
 
-/// Refuses a copy that was put back. `version`: of the file, which may be too old to be marked.
+/// Refuses a copy that was put back. What the file itself says is in versions from [`MARKED_SINCE`] on.
 pub(super) async fn refuse(
     connection: &mut SqliteConnection,
     options: &Options,
@@ -107,16 +141,51 @@ pub(super) async fn refuse(
     if version < MARKED_SINCE {
         return Ok(());
     }
-    match origin(connection).await? {
-        None => Ok(()),
-        Some(origin) => Err(Error::Restored {
-            path: options.path.display().to_string(),
-            origin: format!("is a backup that was made at {}", origin.at),
-        }),
-    }
+    let origin = match origin(connection, Record::read(&options.path).as_ref()).await? {
+        None => return Ok(()),
+        Some(Origin::Backup(_, at)) => format!("is a backup that was made at {at} or before"),
+        Some(Origin::Older(why)) => {
+            // Producers go on inserting: the file may soon look like the one that was lost.
+            mark(connection).await.map_err(|e| explain("mark the copy that was put back", e))?;
+            format!("is an older copy ({why})")
+        }
+    };
+    Err(Error::Restored { path: options.path.display().to_string(), origin })
 }
 
-async fn origin(connection: &mut SqliteConnection) -> Result<Option<Origin>, Error> {
-    let mark = statements::mark(connection).await.map_err(|e| explain("read the database", e))?;
-    Ok(mark.map(|(backed_up_at, at)| Origin { backed_up_at, at }))
+async fn mark(c: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut tx = c.begin_with("BEGIN IMMEDIATE").await?;
+    statements::mark_set(&mut tx, SystemClock.now()).await?;
+    tx.commit().await
+}
+
+/// `record`: what is beside the file.
+async fn origin(c: &mut SqliteConnection, record: Option<&Record>) -> Result<Option<Origin>, Error> {
+    let what = |e| explain("read the database", e);
+    if let Some((at, text)) = statements::mark(c).await.map_err(what)? {
+        return Ok(Some(Origin::Backup(at, text)));
+    }
+    let Some(record) = record else { return Ok(None) };
+    let (installation, epoch, highest) = statements::identity(c).await.map_err(what)?;
+    Ok(older(record, &installation, epoch, highest).map(Origin::Older))
+}
+
+/// Why a file is older than the record beside it, if it is.
+fn older(record: &Record, installation: &str, epoch: i64, highest: i64) -> Option<String> {
+    let author = &record.author;
+    if author.installation != installation {
+        return None;
+    }
+    if author.epoch > epoch {
+        return Some(format!(
+            "its last start has the number {epoch}, but there was a start {}",
+            author.epoch
+        ));
+    }
+    // On another run of the kernel nothing is said by what was not synced.
+    if Author::new(installation, epoch).as_ref() != Some(author) {
+        return None;
+    }
+    let unknown = record.left.iter().map(|(id, _)| *id).filter(|id| *id > highest).max()?;
+    Some(format!("it has never had request {unknown}, which was fired"))
 }

@@ -59,6 +59,7 @@ statements! {
     PRUNE_OUTPUTS = "prune_outputs.sql";
     PRUNE_COUNT = "prune_count.sql";
     PRUNE_COUNT_OUTPUTS = "prune_count_outputs.sql";
+    IDENTITY = "identity.sql";
     MARK = "mark.sql";
     MARK_SET = "mark_set.sql";
     MARK_CLEAR = "mark_clear.sql";
@@ -507,6 +508,12 @@ pub(super) async fn prune_count_outputs(
     Ok(count.cast_unsigned())
 }
 
+/// Whose file it is: the installation, its last start, the highest id that it ever gave.
+pub(super) async fn identity(c: &mut SqliteConnection) -> Result<(String, i64, i64)> {
+    let row = sqlx::query(IDENTITY).fetch_one(c).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+}
+
 /// When a copy of `triggerd backup` was made, for us and for people; none of any other file.
 pub(super) async fn mark(c: &mut SqliteConnection) -> Result<Option<(UnixMillis, String)>> {
     let row = sqlx::query(MARK).fetch_one(c).await?;
@@ -520,9 +527,9 @@ pub(super) async fn mark_set(c: &mut SqliteConnection, now: UnixMillis) -> Resul
     Ok(())
 }
 
-/// Takes the mark of a copy off.
-pub(super) async fn mark_clear(c: &mut SqliteConnection) -> Result<()> {
-    sqlx::query(MARK_CLEAR).execute(c).await?;
+/// Takes the mark of a copy off, and makes its next start another one than any that `last` follows.
+pub(super) async fn mark_clear(c: &mut SqliteConnection, last: i64) -> Result<()> {
+    sqlx::query(MARK_CLEAR).bind(last).execute(c).await?;
     Ok(())
 }
 
