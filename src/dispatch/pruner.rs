@@ -15,19 +15,22 @@ const FEWEST: u64 = 10;
 
 /// Prunes at once, then each hour, by what `retention` says then. Ends only by being dropped.
 pub async fn prune<S: Store, C: Clock>(store: S, clock: C, retention: watch::Receiver<Retention>) {
-    let mut limit = PRUNED_AT_ONCE;
+    let (mut limit, mut deleted) = (FEWEST, 0);
     loop {
         let keep = *retention.borrow();
         let now = clock.now();
         let begun = monotonic();
         let wait = match store.prune(keep, now, limit).await {
-            Ok(deleted) if deleted >= limit => {
+            Ok(some) => {
+                deleted += some.rows;
                 limit = next(limit, begun.elapsed());
-                PRUNE_PAUSE
-            }
-            Ok(deleted) => {
-                tracing::debug!(deleted, "retention: {deleted} rows deleted");
-                EVERY
+                if some.more {
+                    PRUNE_PAUSE
+                } else {
+                    tracing::debug!(deleted, "retention: {deleted} rows deleted");
+                    (limit, deleted) = (FEWEST, 0);
+                    EVERY
+                }
             }
             Err(e) => {
                 tracing::error!(error = %e, "retention: {e}; tries again in an hour");

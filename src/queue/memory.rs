@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use super::pick::Places;
 use super::{
-    Batch, Change, Committed, Error, Failed, HELD_AT_ONCE, Loaded, Recovered, Retention, Store, Survey,
-    Taken, TriggerStatus, Waiting, Want, before, held_message,
+    Batch, Change, Committed, Deleted, Error, Failed, HELD_AT_ONCE, Loaded, Recovered, Retention, Store,
+    Survey, Taken, TriggerStatus, Waiting, Want, before, held_message,
 };
 use crate::clock::UnixMillis;
 use crate::invocation::{AttemptEnd, Code, Invocation, Outcome, Output, Phase, Trouble};
@@ -405,7 +405,7 @@ impl Store for MemoryStore {
         Ok(Loaded { rows, spoiled: Vec::new() })
     }
 
-    async fn prune(&self, retention: Retention, now: UnixMillis, _limit: u64) -> Result<u64, Error> {
+    async fn prune(&self, retention: Retention, now: UnixMillis, _limit: u64) -> Result<Deleted, Error> {
         let mut table = self.table();
         let mut cutoffs: Vec<_> = retention.cutoffs(now).collect();
         cutoffs.extend(retention.uncertain.map(|kept| ("uncertain", before(now, kept))));
@@ -420,7 +420,7 @@ impl Store for MemoryStore {
                 deleted += usize::from(row.output.take().is_some());
             }
         }
-        Ok(deleted as u64)
+        Ok(Deleted { rows: deleted as u64, more: false })
     }
 
     async fn changed(&self) -> Result<bool, Error> {

@@ -435,6 +435,15 @@ pub const PRUNED_AT_ONCE: u64 = 500;
 /// Between two commits of a long clean-up: others write in the meantime.
 pub const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 
+/// What became of a commit that deletes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Rows that went.
+    pub rows: u64,
+    /// Whether there may be more to do.
+    pub more: bool,
+}
+
 /// What a start finds.
 #[derive(Debug, Default)]
 pub struct Recovered {
@@ -470,14 +479,14 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Reads rows by id, as they are committed now. Rows that are gone are left out.
     fn load(&self, ids: Vec<i64>, now: UnixMillis) -> impl Future<Output = Result<Loaded, Error>> + Send;
 
-    /// Deletes some of what has ended and is past its time, at most `limit` rows of each kind, in one commit; answers how many
-    /// rows went. As long as it is `limit` or more, there may be others. Without room nothing is deleted.
+    /// Deletes some of what has ended and is past its time, at most `limit` rows of each kind, in one commit. Without room
+    /// nothing is deleted.
     fn prune(
         &self,
         retention: Retention,
         now: UnixMillis,
         limit: u64,
-    ) -> impl Future<Output = Result<u64, Error>> + Send;
+    ) -> impl Future<Output = Result<Deleted, Error>> + Send;
 
     /// Whether others have committed since the last survey.
     fn changed(&self) -> impl Future<Output = Result<bool, Error>> + Send;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::Row as _;
 use triggerd::clock::UnixMillis;
-use triggerd::queue::{PRUNED_AT_ONCE, Retention, Store as _};
+use triggerd::queue::{Deleted, PRUNED_AT_ONCE, Retention, Store as _};
 
 use crate::queue_contract::{NOW, Table as _};
 use crate::support::daemon::Site;
@@ -81,7 +81,7 @@ async fn what_is_past_its_retention_is_deleted_and_nothing_else() {
     let all = Retention { uncertain: Some(DAY), ..keep() };
     table.store().prune(all, NOW, PRUNED_AT_ONCE).await.unwrap();
     assert_eq!(left(&table).await, ["succeeded 1 0", "succeeded 1 1", "failed 1 0", "pending 0 0"]);
-    assert_eq!(table.store().prune(all, NOW, PRUNED_AT_ONCE).await.unwrap(), 0);
+    assert_eq!(table.store().prune(all, NOW, PRUNED_AT_ONCE).await.unwrap(), Deleted::default());
 }
 
 #[tokio::test]
@@ -98,7 +98,9 @@ async fn a_long_history_goes_a_few_rows_a_commit() {
         .await;
     let mut deleted = Vec::new();
     for _ in 0..4 {
-        deleted.push(table.store().prune(keep(), NOW, PRUNED_AT_ONCE).await.unwrap());
+        let some = table.store().prune(keep(), NOW, PRUNED_AT_ONCE).await.unwrap();
+        assert_eq!(some.more, some.rows == PRUNED_AT_ONCE);
+        deleted.push(some.rows);
     }
     assert_eq!(deleted, [PRUNED_AT_ONCE, PRUNED_AT_ONCE, 1, 0]);
 }
@@ -160,4 +162,27 @@ async fn a_configuration_that_keeps_all_prunes_nothing() {
         let (code, said) = site.verb(arguments).await;
         assert!(code == 0 && said.contains(": 0; ") && said.ends_with(": 0\n"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn the_room_of_what_was_deleted_goes_back_to_the_disk_bit_by_bit() {
+    let table = SqliteTable::fresh().await;
+    table
+        .run(format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+             INSERT INTO requests (trigger_name) SELECT (SELECT name FROM triggers LIMIT 1) FROM n;
+             UPDATE requests SET state = 'succeeded', attempt = 1, finished_at = {} + id;
+             INSERT INTO outputs (request_id, bytes, truncated, body) SELECT id, 102400, 0, zeroblob(102400) FROM requests",
+            days_ago(40).0
+        ))
+        .await;
+    let pages = async || table.rows("SELECT * FROM pragma_page_count").await[0].get::<i64, _>(0);
+    let before = pages().await;
+    let mut steps = 0;
+    while table.store().prune(keep(), NOW, 50).await.unwrap().more {
+        steps += 1;
+    }
+    // 5,000 pages, of which some stay for the rows to come.
+    assert!(pages().await < before - 2500, "{before} pages are {}", pages().await);
+    assert!(steps > 10, "a few pages a commit: {steps}");
 }

@@ -153,7 +153,7 @@ impl Day {
             uncertain: None,
             outputs: at_once,
         };
-        self.store.prune(all, later(100), 500).await
+        self.store.prune(all, later(100), 500).await.map(|deleted| deleted.rows)
     }
 
     async fn prune(&mut self) {

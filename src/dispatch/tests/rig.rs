@@ -14,8 +14,8 @@ use crate::clock::{Clock, UnixMillis};
 use crate::dispatch::{Dispatcher, Limits, Notice, Order, Pulse, Settings};
 use crate::invocation::{Body, BodyEnd, Break, Code, Phase, Reply};
 use crate::queue::{
-    Batch, Committed, Condition, Error, Failed, Loaded, Look, MemoryRow as Row, MemoryStore, Recovered,
-    Retention, Store,
+    Batch, Committed, Condition, Deleted, Error, Failed, Loaded, Look, MemoryRow as Row, MemoryStore,
+    Recovered, Retention, Store,
 };
 use crate::request::CallMode;
 use crate::trigger::Trigger;
@@ -231,7 +231,7 @@ impl Store for TestStore {
         if fail { Err(unavailable()) } else { rows }
     }
 
-    async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<u64, Error> {
+    async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<Deleted, Error> {
         self.memory.prune(retention, now, limit).await
     }
 

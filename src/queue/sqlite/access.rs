@@ -31,7 +31,7 @@ pub(super) fn check(database: &Path) -> Result<(), Error> {
             ),
         ));
     }
-    for suffix in ["", "-wal", "-shm", ".lock"] {
+    for suffix in ["", "-wal", "-shm", ".lock", ".flights"] {
         let mut name = database.as_os_str().to_owned();
         name.push(suffix);
         let path = PathBuf::from(name);

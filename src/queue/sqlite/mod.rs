@@ -39,7 +39,9 @@ pub use prune::{Pruned, prunable, prune};
 pub use restored::{Choice, Restored, restored};
 pub use schema::{Migrated, SCHEMA_VERSION, migrate};
 
-use super::{Batch, Committed, Condition, Error, Failed, Loaded, Recovered, Retention, Spoiled, Store};
+use super::{
+    Batch, Committed, Condition, Deleted, Error, Failed, Loaded, Recovered, Retention, Spoiled, Store,
+};
 use crate::clock::UnixMillis;
 use crate::trigger::Trigger;
 use flights::Flights;
@@ -96,6 +98,9 @@ impl Options {
             // A wide UPDATE keeps a statement journal: in memory, instead of a file made and removed for each.
             .pragma("temp_store", "MEMORY")
             .row_buffer_size(ROW_BUFFER)
+            // No PRAGMA optimize, not even at the end: each statement here names its index, and no view of the schema was measured
+            // to gain by statistics, while those of a young table lead queries astray, and each new set makes all programs
+            // prepare their statements anew.
             // Our own lines say what happened; these would only repeat the SQL.
             .disable_statement_logging()
     }
@@ -275,7 +280,7 @@ impl Store for SqliteStore {
         Ok(loaded)
     }
 
-    async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<u64, Error> {
+    async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<Deleted, Error> {
         self.ask(|reply| Command::Prune { retention, now, limit, reply }).await.unwrap_or(Err(Error::Ended))
     }
 

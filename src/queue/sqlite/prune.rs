@@ -35,11 +35,11 @@ pub async fn prune(
     let (requests, outputs) = retention.apart();
     for retention in [requests, outputs] {
         loop {
-            let some =
+            let (some, more) =
                 prune_some(&mut connection, &retention, clock.now(), PRUNED_AT_ONCE).await.map_err(what)?;
             pruned.requests += some.requests;
             pruned.outputs += some.outputs;
-            if some.requests + some.outputs < PRUNED_AT_ONCE {
+            if !more {
                 break;
             }
             clock.sleep_until(clock.now().plus(PRUNE_PAUSE)).await;
@@ -67,28 +67,27 @@ pub async fn prunable(options: &Options, retention: Retention, now: UnixMillis) 
     Ok(Pruned { requests, outputs })
 }
 
-/// Deletes `limit` rows of each kind at most, in one commit, and gives room back to the file system.
+/// Deletes `limit` rows of each kind at most, in one commit, and gives some room back to the file system; also answers whether
+/// there may be more to do.
 pub(super) async fn prune_some(
     c: &mut SqliteConnection,
     retention: &Retention,
     now: UnixMillis,
     limit: u64,
-) -> Result<Pruned, sqlx::Error> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+) -> Result<(Pruned, bool), sqlx::Error> {
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut pruned = Pruned::default();
     let mut tx = c.begin_with("BEGIN IMMEDIATE").await?;
     for (state, until) in retention.cutoffs(now) {
-        pruned.requests += statements::prune(&mut tx, state, until, limit).await?;
+        pruned.requests += statements::prune(&mut tx, state, until, most).await?;
     }
     if let Some(kept) = retention.uncertain {
-        pruned.requests += statements::prune_uncertain(&mut tx, before(now, kept), limit).await?;
+        pruned.requests += statements::prune_uncertain(&mut tx, before(now, kept), most).await?;
     }
     if let Some(kept) = retention.outputs {
-        pruned.outputs += statements::prune_outputs(&mut tx, before(now, kept), limit).await?;
+        pruned.outputs += statements::prune_outputs(&mut tx, before(now, kept), most).await?;
     }
     tx.commit().await?;
-    if pruned != Pruned::default() {
-        statements::shrink(c).await?;
-    }
-    Ok(pruned)
+    let shrinks = statements::shrink(c).await?;
+    Ok((pruned, shrinks || pruned.requests + pruned.outputs >= limit))
 }

@@ -264,16 +264,6 @@ pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, Er
 
 /// WAL needs shared memory that every user of the file sees: one host, no network filesystem.
 fn refuse_remote_filesystem(options: &Options) -> Result<(), Error> {
-    const REMOTE: [(i128, &str); 8] = [
-        (0x6969, "NFS"),
-        (0x517B, "SMB"),
-        (0xFF53_4D42, "CIFS"),
-        (0xFE53_4D42, "SMB2"),
-        (0x0187, "autofs"),
-        (0x00C3_6400, "Ceph"),
-        (0x5346_414F, "AFS"),
-        (0x0BD0_0BD0, "Lustre"),
-    ];
     let directory = match options.path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -284,14 +274,47 @@ fn refuse_remote_filesystem(options: &Options) -> Result<(), Error> {
     })?;
     // Its type differs between platforms.
     let kind = i128::from(stat.f_type);
-    match REMOTE.iter().find(|(magic, _)| *magic == kind) {
+    match remote(kind) {
         None => Ok(()),
-        Some((_, name)) => Err(Error::Unavailable {
+        Some(name) => Err(Error::Unavailable {
             what: format!(
                 "keep a database on {name} ({}): SQLite's WAL needs a local disk",
                 directory.display()
             ),
             source: None,
         }),
+    }
+}
+
+/// The name of a file system that several hosts may share, by what `statfs` calls its type.
+fn remote(kind: i128) -> Option<&'static str> {
+    const REMOTE: [(i128, &str); 9] = [
+        (0x6969, "NFS"),
+        (0x517B, "SMB"),
+        (0xFF53_4D42, "CIFS"),
+        (0xFE53_4D42, "SMB2"),
+        (0x0187, "autofs"),
+        (0x00C3_6400, "Ceph"),
+        (0x5346_414F, "AFS"),
+        (0x0BD0_0BD0, "Lustre"),
+        (0x0102_1997, "9p"),
+    ];
+    // Some platforms give the type as a signed number of 32 bits.
+    let kind = kind & 0xFFFF_FFFF;
+    REMOTE.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_of_several_hosts_are_known_and_local_ones_are_not_refused() {
+        assert_eq!((remote(0x6969), remote(0xFF53_4D42)), (Some("NFS"), Some("CIFS")));
+        assert_eq!(remote(i128::from(0xFF53_4D42_u32.cast_signed())), Some("CIFS"));
+        // ext4, xfs, btrfs, tmpfs, overlayfs, zfs
+        for local in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1] {
+            assert_eq!(remote(local), None, "{local:x}");
+        }
     }
 }

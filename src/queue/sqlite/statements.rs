@@ -564,10 +564,23 @@ pub(super) async fn backup_check(c: &mut SqliteConnection) -> Result<Vec<String>
     sqlx::query(BACKUP_CHECK).fetch_all(c).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Gives some of the pages that were freed back to the file system.
-pub(super) async fn shrink(c: &mut SqliteConnection) -> Result<()> {
-    sqlx::query("PRAGMA incremental_vacuum(200)").execute(c).await?;
-    Ok(())
+/// Gives some of the pages that were freed back to the file system; answers whether there are more to give.
+pub(super) async fn shrink(c: &mut SqliteConnection) -> Result<bool> {
+    let before = free_pages(c).await?;
+    if before <= FREE_PAGES {
+        return Ok(false);
+    }
+    sqlx::query("PRAGMA incremental_vacuum(200)").execute(&mut *c).await?;
+    let after = free_pages(c).await?;
+    // A file that was made without auto_vacuum gives nothing.
+    Ok(after < before && after > FREE_PAGES)
+}
+
+/// 8 MiB that stay in the file for the rows to come.
+const FREE_PAGES: i64 = 2048;
+
+async fn free_pages(c: &mut SqliteConnection) -> Result<i64> {
+    sqlx::query("PRAGMA freelist_count").fetch_one(c).await?.try_get(0)
 }
 
 /// What changes when others commit, and only then.

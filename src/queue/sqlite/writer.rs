@@ -20,7 +20,9 @@ use super::prune::prune_some;
 use super::shape::Shape;
 use super::{Options, START_BUSY_TIMEOUT, explain, intake, modes, primary_code, schema, statements};
 use crate::clock::UnixMillis;
-use crate::queue::{Batch, Change, Committed, Condition, Error, Failed, Recovered, Retention, Return};
+use crate::queue::{
+    Batch, Change, Committed, Condition, Deleted, Error, Failed, Recovered, Retention, Return,
+};
 use crate::trigger::Trigger;
 
 /// SQLITE_IOERR.
@@ -30,11 +32,28 @@ const USUAL_SYNCHRONOUS: &str = "PRAGMA synchronous = NORMAL";
 
 /// What the writer is asked to do.
 pub(super) enum Command {
-    Start { triggers: Vec<Arc<Trigger>>, now: UnixMillis, reply: oneshot::Sender<Result<Recovered, Error>> },
-    Register { triggers: Vec<Arc<Trigger>>, reply: oneshot::Sender<Result<(), Error>> },
-    Commit { batch: Batch, reply: oneshot::Sender<Result<Committed, Box<Failed>>> },
-    Prune { retention: Retention, now: UnixMillis, limit: u64, reply: oneshot::Sender<Result<u64, Error>> },
-    Changed { reply: oneshot::Sender<Result<bool, Error>> },
+    Start {
+        triggers: Vec<Arc<Trigger>>,
+        now: UnixMillis,
+        reply: oneshot::Sender<Result<Recovered, Error>>,
+    },
+    Register {
+        triggers: Vec<Arc<Trigger>>,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    Commit {
+        batch: Batch,
+        reply: oneshot::Sender<Result<Committed, Box<Failed>>>,
+    },
+    Prune {
+        retention: Retention,
+        now: UnixMillis,
+        limit: u64,
+        reply: oneshot::Sender<Result<Deleted, Error>>,
+    },
+    Changed {
+        reply: oneshot::Sender<Result<bool, Error>>,
+    },
     Close(oneshot::Sender<()>),
 }
 
@@ -176,9 +195,13 @@ impl Writer {
         if !self.care.is_deleted() {
             return None;
         }
-        let mut name = self.options.path.as_os_str().to_owned();
-        name.push(".rescued");
-        let path = PathBuf::from(name);
+        let named = |suffix: String| {
+            let mut name = self.options.path.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        let more = (2..).map(|n| named(format!(".rescued-{n}")));
+        let path = std::iter::once(named(".rescued".to_owned())).chain(more).find(|path| !path.exists())?;
         let copied = match modes::open_or_create(&path) {
             Ok(_) => schema::copy(self.connection.as_mut()?, &path).await,
             Err(e) => Err(e.into()),
@@ -248,13 +271,13 @@ impl Writer {
         retention: &Retention,
         now: UnixMillis,
         limit: u64,
-    ) -> Result<u64, sqlx::Error> {
+    ) -> Result<Deleted, sqlx::Error> {
         // What is deleted must be written down first.
         if self.care.is_full() {
-            return Ok(0);
+            return Ok(Deleted::default());
         }
-        let pruned = prune_some(self.connection().await?, retention, now, limit).await?;
-        Ok(pruned.requests + pruned.outputs)
+        let (pruned, more) = prune_some(self.connection().await?, retention, now, limit).await?;
+        Ok(Deleted { rows: pruned.requests + pruned.outputs, more })
     }
 
     async fn changed(&mut self) -> Result<bool, sqlx::Error> {
