@@ -229,6 +229,22 @@ mod schema {
 }
 
 #[tokio::test]
+async fn nobody_takes_the_write_ahead_log_away_for_longer_than_until_the_next_start() {
+    let far = FarEnd::start(|_| Answer::status(200)).await;
+    let site = forgetting(&far);
+    let daemon = site.start().await;
+    let mut table = site.table().await;
+    let refused = table.refused("PRAGMA journal_mode = DELETE").await;
+    assert!(refused.contains("locked"), "{refused}");
+    daemon.stop().await;
+    assert_eq!(table.text("PRAGMA journal_mode = DELETE").await, "delete");
+    let daemon = site.start().await;
+    assert_eq!(site.table().await.text("PRAGMA journal_mode").await, "wal");
+    works(&mut table).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_ballast_lies_beside_the_database_with_the_mode_of_its_neighbours() {
     use std::os::unix::fs::MetadataExt as _;
     let file = |site: &Site, name: &str| Path::new(&site.path(name)).metadata().unwrap();
