@@ -6,7 +6,7 @@ pub(crate) enum Wish {
     /// Kill.
     Run {
         /// So often.
-        kills: usize,
+        kills: u32,
         /// Where chance begins; none: anywhere.
         seed: Option<u64>,
     },
@@ -19,7 +19,7 @@ pub(crate) enum Wish {
 /// As a harness would call it: `cargo test WORD` runs the tests that have this word in their names.
 pub(crate) const NAME: &str = "killing";
 /// So many as every change must pass.
-const KILLS: usize = 50;
+const KILLS: u32 = 50;
 /// Options of the usual harness that are followed by a value.
 const WITH_VALUE: [&str; 7] =
     ["--test-threads", "--skip", "--logfile", "--color", "--format", "--shuffle-seed", "-Z"];
@@ -45,7 +45,7 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Wish, 
             text.parse::<u64>().map_err(|_| format!("{name} needs a number"))
         };
         match name.as_str() {
-            "--kills" => kills = usize::try_from(number()?).map_err(|e| e.to_string())?,
+            "--kills" => kills = u32::try_from(number()?).map_err(|e| e.to_string())?,
             "--seed" => seed = Some(number()?),
             "--skip" => skipped.extend(value),
             "--list" => list = true,

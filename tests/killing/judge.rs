@@ -17,6 +17,8 @@ const NOTICED: Duration = Duration::from_millis(250);
 /// Of a hundred rows that a kill has left in doubt, so many may not have been sent: each firing is noted right before it goes
 /// to the wire, and what comes in between has not come to the far end.
 const UNSENT_PERCENT: usize = 1;
+/// And so many more, since few kills prove little.
+const UNSENT_BY_CHANCE: usize = 5;
 /// Findings that are told in full.
 const MOST: usize = 20;
 
@@ -135,7 +137,7 @@ pub(crate) async fn judge(ledgers: &Ledgers<'_>, table: &mut SqliteConnection) -
     }
     let sum = |of: fn(&Doubts) -> usize| verdict.doubts.iter().map(of).sum::<usize>();
     let (doubts, never_sent) = (sum(|doubts| doubts.by_kill), sum(|doubts| doubts.never_sent));
-    if never_sent > (doubts * UNSENT_PERCENT / 100).max(1) {
+    if never_sent > doubts * UNSENT_PERCENT / 100 + UNSENT_BY_CHANCE {
         verdict.findings.push(format!("{never_sent} of {doubts} that are uncertain were never sent"));
     }
     verdict

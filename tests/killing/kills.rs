@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use rustix::process::Signal;
 use sqlx::SqliteConnection;
-use triggerd::clock::{Clock as _, SystemClock, UnixMillis};
+use triggerd::clock::{Clock as _, SystemClock, UnixMillis, monotonic};
 
 use crate::far_end::{FOLDER, FarEnd};
 use crate::producers::{KINDS, Producers};
@@ -16,7 +16,9 @@ use crate::site::{Daemon, LONGEST, Site};
 /// A kill comes at most so long after whatever is waited for.
 const LATEST: u64 = 400;
 /// Kills between two looks at the whole table.
-const LOOK_EVERY: usize = 10;
+const LOOK_EVERY: u32 = 10;
+/// A start and a kill take less than a second even on a busy machine.
+const MOST_A_KILL: Duration = Duration::from_secs(5);
 /// Between two looks at what is waited for.
 const TICK: Duration = Duration::from_millis(5);
 /// What took this much longer than it should have stood still.
@@ -90,14 +92,18 @@ pub(crate) fn configuration(far: &FarEnd) -> String {
 
 impl Stage<'_> {
     /// Kills so often, while producers insert; then lets everything come to its end.
-    pub(crate) async fn play(&mut self, kills: usize, producers: Producers) -> Story {
+    pub(crate) async fn play(&mut self, kills: u32, producers: Producers) -> Story {
         let mut story = Story::default();
         let still = Arc::<Mutex<Vec<_>>>::default();
         let stalls = tokio::spawn(watch_stalls(Arc::clone(&still)));
         let mut table = self.site.connect().await;
         let mut typical = Duration::from_millis(300);
-        let mut killed = 0;
+        let mut killed = 0_u32;
+        let begun = monotonic();
         while killed < kills && story.findings.is_empty() {
+            if begun.elapsed() > LONGEST + MOST_A_KILL * killed {
+                story.findings.push("it takes too long".to_owned());
+            }
             let nth = story.runs.len();
             let end = match nth % 12 {
                 5 => End::Stop,
@@ -107,9 +113,12 @@ impl Stage<'_> {
             let run = self.run(end, typical, &mut table, &mut story).await;
             typical = run.ready.map_or(typical, |ready| ready.since(run.spawned));
             story.runs.push(run);
+            if end == End::Stop {
+                nothing_is_sent(&mut table, &mut story).await;
+            }
             if end == End::Kill {
                 killed += 1;
-                if killed % LOOK_EVERY == 0 {
+                if killed.is_multiple_of(LOOK_EVERY) {
                     look(&mut table, &mut story).await;
                     println!("{killed} kills, {} requests", story.ended.len());
                 }
@@ -270,6 +279,15 @@ async fn watch_stalls(still: Arc<Mutex<Vec<(UnixMillis, UnixMillis)>>>) {
         if now.since(before) > TICK + STALL {
             still.lock().unwrap_or_else(PoisonError::into_inner).push((before, now));
         }
+    }
+}
+
+/// A stop in order has waited for the answers, which take less than the grace, and given back what was not sent.
+async fn nothing_is_sent(table: &mut SqliteConnection, story: &mut Story) {
+    let sent = "SELECT group_concat(id) FROM requests WHERE state = 'triggering'";
+    let sent: Option<String> = sqlx::query_scalar(sent).fetch_one(table).await.expect("it can be read");
+    if let Some(sent) = sent {
+        story.findings.push(format!("a stop left these in doubt: {sent}"));
     }
 }
 

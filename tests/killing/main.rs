@@ -41,23 +41,25 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    // It stays unless all is well, also after a panic.
+    let folder = tempfile::tempdir().expect("the temporary folder is writable").keep();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("the system has threads");
-    println!("\n{}: {kills} kills, seed {seed}", arguments::NAME);
+    println!("\n{}: {kills} kills, seed {seed}, in {}", arguments::NAME, folder.display());
     let begun = monotonic();
-    let found = runtime.block_on(run(folder.path(), kills, seed));
+    let found = runtime.block_on(run(&folder, kills, seed));
     runtime.shutdown_timeout(Duration::from_secs(1));
     println!("took {:.1?}", begun.elapsed());
-    if found == 0 {
-        return ExitCode::SUCCESS;
+    if found > 0 {
+        println!("FAILED with seed {seed}; database and logs are in {}", folder.display());
+        return ExitCode::FAILURE;
     }
-    println!("FAILED with seed {seed}; database and logs are in {}", folder.keep().display());
-    ExitCode::FAILURE
+    std::fs::remove_dir_all(folder).expect("the folder is ours");
+    ExitCode::SUCCESS
 }
 
 /// How many things were found.
-async fn run(folder: &Path, kills: usize, seed: u64) -> usize {
+async fn run(folder: &Path, kills: u32, seed: u64) -> usize {
     let far = FarEnd::start().await;
     let site = Site::new(folder, "kills", &kills::configuration(&far));
     let made = site.spawn("migrate", false).ended().await;

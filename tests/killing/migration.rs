@@ -1,4 +1,5 @@
-//! Kills while a database of an older version is upgraded: it has the old schema or the new one, never half, and all rows.
+//! Kills while a database of an older version is upgraded: it has the schema of one version or another, never half,
+//! and all rows.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::site::{Site, connect};
 const FILL: &str = "
 PRAGMA journal_mode = WAL;
 INSERT INTO triggers (name) VALUES ('gone');
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
 INSERT INTO requests (trigger_name, arguments) SELECT 'gone', json_object('n', i, 'more', hex(zeroblob(100))) FROM n;
 UPDATE requests SET state = 'polling', attempt = 1, status_uri = 'https://gone.example/' || id, due_at = 1 WHERE id % 3 = 0";
 
@@ -39,21 +40,18 @@ pub(crate) struct Upgrades {
 }
 
 /// Interrupts so many upgrades, each at an instant of its own.
-pub(crate) async fn interrupt(folder: &Path, kills: usize, rng: &mut Rng) -> Upgrades {
+pub(crate) async fn interrupt(folder: &Path, kills: u32, rng: &mut Rng) -> Upgrades {
     let mut upgrades = Upgrades::default();
     let template = folder.join("old.db");
     make_old(&template).await;
-    let old = content(&template).await;
-    // One that nothing interrupts: what comes of it, and how long it takes.
+    let versions = versions(folder, &template).await;
+    let new = versions.last().expect("there is one");
+    // One that nothing interrupts: how long it takes.
     let whole = Site::new(folder, "whole", "");
     std::fs::copy(&template, whole.path("queue.db")).expect("the folder is writable");
     let begun = SystemClock.now();
-    let ended = whole.spawn("migrate", false).ended().await;
+    upgrade(&whole, new, &mut upgrades).await;
     let took = u64::try_from(SystemClock.now().since(begun).as_millis()).unwrap_or(u64::MAX);
-    let new = content(&whole.path("queue.db")).await;
-    if ended.is_none_or(|status| !status.success()) || new.version != SCHEMA_VERSION || new.rows != old.rows {
-        upgrades.findings.push(format!("an upgrade failed: {ended:?}, version {}", new.version));
-    }
     for nth in 0..kills {
         let site = Site::new(folder, &format!("upgrade-{nth}"), "");
         let file = site.path("queue.db");
@@ -84,15 +82,13 @@ pub(crate) async fn interrupt(folder: &Path, kills: usize, rng: &mut Rng) -> Upg
         }
         upgrades.kills += 1;
         let found = content(&file).await;
-        upgrades.old += usize::from(found.version == old.version);
-        check(&found, if found.version == old.version { &old } else { &new }, &site, &mut upgrades);
-        let ended = site.spawn("migrate", false).ended().await;
-        if ended.is_none_or(|status| !status.success()) {
-            upgrades
-                .findings
-                .push(format!("an upgrade that was interrupted cannot be done again: {ended:?}"));
+        upgrades.old += usize::from(found.version == 1);
+        // It goes from version to version, each in a transaction of its own.
+        match versions.iter().find(|version| version.version == found.version) {
+            Some(version) => check(&found, version, &site, &mut upgrades),
+            None => upgrades.findings.push(format!("{}: version {}", file.display(), found.version)),
         }
-        check(&content(&file).await, &new, &site, &mut upgrades);
+        upgrade(&site, new, &mut upgrades).await;
         if upgrades.findings.is_empty() {
             // A thousand would fill the disk.
             site.remove();
@@ -112,6 +108,16 @@ fn is_begun(site: &Site) -> bool {
     std::fs::metadata(site.path("queue.db-wal")).is_ok_and(|file| file.len() > 0)
 }
 
+/// Upgrades what is there, to the end.
+async fn upgrade(site: &Site, new: &Content, upgrades: &mut Upgrades) {
+    let ended = site.spawn("migrate", false).ended().await;
+    if ended.is_none_or(|status| !status.success()) {
+        let file = site.path("queue.db").display().to_string();
+        upgrades.findings.push(format!("{file} cannot be upgraded: {ended:?}"));
+    }
+    check(&content(&site.path("queue.db")).await, new, site, upgrades);
+}
+
 fn check(found: &Content, expected: &Content, site: &Site, upgrades: &mut Upgrades) {
     if found != expected {
         let (version, rows) = (found.version, found.rows.len());
@@ -126,11 +132,32 @@ fn check(found: &Content, expected: &Content, site: &Site, upgrades: &mut Upgrad
 /// A database as the first version made it.
 async fn make_old(file: &Path) {
     std::fs::write(file, b"").expect("the folder is writable");
-    let first = sqlx::migrate!("migrations/sqlite").iter().take(1).cloned().collect::<Vec<_>>();
     let mut table = connect(file).await;
-    Migrator::with_migrations(first).run(&mut table).await.expect("it is sound");
+    migrate(&mut table, 1).await;
     sqlx::raw_sql(FILL).execute(&mut table).await.expect("it is sound");
     table.close().await.expect("it closes");
+}
+
+/// The same database as each version has it, from the first one on.
+async fn versions(folder: &Path, template: &Path) -> Vec<Content> {
+    let mut versions = Vec::new();
+    for version in 1..=SCHEMA_VERSION {
+        let file = folder.join(format!("version-{version}.db"));
+        std::fs::copy(template, &file).expect("the folder is writable");
+        let mut table = connect(&file).await;
+        migrate(&mut table, version).await;
+        table.close().await.expect("it closes");
+        let content = content(&file).await;
+        assert_eq!(content.version, version, "each migration has a version of its own");
+        versions.push(content);
+    }
+    versions
+}
+
+async fn migrate(table: &mut SqliteConnection, to: i64) {
+    let all = sqlx::migrate!("migrations/sqlite");
+    let some: Vec<_> = all.iter().filter(|migration| migration.version <= to).cloned().collect();
+    Migrator::with_migrations(some).run(table).await.expect("it is sound");
 }
 
 async fn content(file: &Path) -> Content {
