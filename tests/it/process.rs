@@ -458,7 +458,7 @@ mod intake {
             _ => Answer::status(200),
         })
         .await;
-        let keys = "max_concurrent = 1\npoll = { initial = \"20ms\", factor = 1.0, max = \"20ms\" }";
+        let keys = "max_concurrent = 1";
         let site = Site::new(&trigger("t", &far, keys));
         let mut daemon = site.start().await;
         let mut table = site.table().await;
