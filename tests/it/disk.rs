@@ -116,6 +116,9 @@ mod replaced {
             &["the database file was replaced", "nothing is any more at", "old.db", "move it back"],
         )
         .await;
+        // A service manager starts it again: no empty one is made in its place.
+        ends(site.spawn(), 69, &["it was moved or deleted, but", "queue.db-wal is still there"]).await;
+        assert!(!site.path("queue.db").exists());
         shell(&site, "test ! -s queue.db-wal && rm -f queue.db-wal queue.db-shm && mv old.db queue.db");
         let daemon = site.start().await;
         let mut table = site.table().await;

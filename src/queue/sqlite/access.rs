@@ -8,7 +8,8 @@ use rustix::process::{getgid, getuid};
 
 use crate::queue::Error;
 
-/// Refuses a folder in which SQLite could not make its files, and files that are not ours to write.
+/// Refuses a folder in which SQLite could not make its files, files that are not ours to write, and a place that a database was
+/// taken away from.
 pub(super) fn check(database: &Path) -> Result<(), Error> {
     let folder = match database.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -31,10 +32,25 @@ pub(super) fn check(database: &Path) -> Result<(), Error> {
             ),
         ));
     }
-    for suffix in ["", "-wal", "-shm", ".lock", ".flights"] {
+    let beside = |suffix: &str| {
         let mut name = database.as_os_str().to_owned();
         name.push(suffix);
-        let path = PathBuf::from(name);
+        PathBuf::from(name)
+    };
+    // SQLite would throw it away for the empty database that is made now, and the rows of the lost one with it.
+    let wal = beside("-wal");
+    if !database.exists() && wal.exists() {
+        return Err(refused(
+            database,
+            &format!(
+                "it was moved or deleted, but {} is still there; put it back, or remove that and the -shm to begin with an \
+                 empty database",
+                wal.display()
+            ),
+        ));
+    }
+    for suffix in ["", "-wal", "-shm", ".lock", ".flights"] {
+        let path = beside(suffix);
         if path.exists() && access(&path, Access::READ_OK | Access::WRITE_OK).is_err() {
             return Err(refused(
                 database,
