@@ -59,6 +59,7 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Verb::Prune(verb) => cli::prune::run(file, &verb).await,
         Verb::Backup(verb) => cli::backup::run(file, &verb).await,
         Verb::Restored(verb) => cli::restored::run(file, &verb).await,
+        Verb::Doctor(verb) => cli::doctor::run(file, &verb).await,
         Verb::Demo(verb) => cli::demo::run(&verb).await,
         Verb::Emulate(verb) => cli::emulate::run(verb).await,
         Verb::Completions(verb) => cli::completions::run(&verb),

@@ -51,7 +51,7 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Check) -> Result<(), 
         }
         Ok(config) => {
             config.warnings.iter().for_each(|warning| findings.add(Kind::Warning, warning));
-            credentials(&config, &mut findings);
+            unreadable(&config).for_each(|problem| findings.problem(CONFIGURATION, problem));
             database(&config.database, &mut findings).await;
             if verb.probe {
                 hosts(&config, &mut findings).await?;
@@ -66,13 +66,11 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Check) -> Result<(), 
     if findings.code == 0 { Ok(()) } else { Err(Failure::silent(findings.code)) }
 }
 
-/// Reads and drops them: whether one is the right one, only the far end can say.
-fn credentials(config: &Config, findings: &mut Findings) {
-    for (name, credential) in &config.credentials {
-        if let Err(error) = credential.token() {
-            findings.problem(CONFIGURATION, format!("credentials.{name}: {error}"));
-        }
-    }
+/// The credentials that cannot be had. Reads and drops them: whether one is the right one, only the far end can say.
+pub(crate) fn unreadable(config: &Config) -> impl Iterator<Item = String> {
+    config.credentials.iter().filter_map(|(name, credential)| {
+        credential.token().err().map(|error| format!("credentials.{name}: {error}"))
+    })
 }
 
 async fn database(database: &Database, findings: &mut Findings) {

@@ -5,6 +5,7 @@ pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod emulate;
 pub(crate) mod failure;
 pub(crate) mod list;
@@ -31,7 +32,7 @@ use triggerd::request::CallMode;
 
 /// Fires HTTP triggers for rows of a SQLite table, follows the remote jobs to their end, and writes the outcome back.
 ///
-/// Exit codes: 0 done; 1 a request did not end well or was refused; 2 usage; 65 the database is damaged or from a newer
+/// Exit codes: 0 done; 1 a request did not end well or was refused, or doctor found something; 2 usage; 65 the database is damaged or from a newer
 /// version; 69 the database cannot be used, or an address is taken; 75 another daemon holds the database; 78
 /// configuration, or a backup that was put back.
 #[derive(Debug, Parser)]
@@ -80,6 +81,8 @@ pub(crate) enum Verb {
     /// Say what becomes of the requests that wait in a backup that was put back
     #[command(after_help = RESTORED_HELP)]
     Restored(Restored),
+    /// Find out what is wrong with this installation: one finding a line, each with what to do
+    Doctor(Doctor),
     /// Show all of it in a few seconds, in a temporary folder; needs no configuration
     Demo(Demo),
     /// Be a local orchestrator that speaks the three call modes, for tests and development; needs no configuration
@@ -324,6 +327,16 @@ pub(crate) struct Prune {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// Also look through a large database, and compare each index with its table
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Print one JSON object a finding
     #[arg(long)]
     pub(crate) json: bool,
 }

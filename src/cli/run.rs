@@ -35,17 +35,18 @@ fn prepare(file: Option<&Path>) -> Result<(PathBuf, config::Config, logging::Gua
     Ok((file, config, log))
 }
 
+/// Files that the daemon has open besides its exchanges: the database, the log, the runtime.
+pub(crate) const OTHER_FILES: usize = 64;
+
 /// Each exchange is an open file. The usual soft limit of 1024 is there for programs that use select(2); others are meant
 /// to raise it to the hard limit. Without files left, connections fail and, worse, the database cannot be opened.
 fn raise_open_files(dispatch: &config::Dispatch) {
-    /// The database, the log, the runtime.
-    const OTHERS: usize = 64;
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files cannot be raised: {error}");
     }
-    let needed = dispatch.max_in_flight.saturating_add(dispatch.max_long_polls).saturating_add(OTHERS);
+    let needed = dispatch.max_in_flight.saturating_add(dispatch.max_long_polls).saturating_add(OTHER_FILES);
     if let Some(most) = getrlimit(Resource::Nofile).current
         && most < needed as u64
     {

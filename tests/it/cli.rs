@@ -149,6 +149,7 @@ fn help_lists_no_verb_that_does_not_exist() {
             "prune",
             "backup",
             "restored",
+            "doctor",
             "demo",
             "emulate",
             "completions",

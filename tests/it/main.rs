@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod disk;
 mod docs;
+mod doctor;
 mod emulate;
 mod far_faults;
 mod fire_and_forget;

@@ -10,6 +10,7 @@ mod ballast;
 mod care;
 mod files;
 mod flights;
+mod health;
 mod intake;
 mod modes;
 mod prune;
@@ -35,9 +36,10 @@ use sqlx::{ConnectOptions as _, Row as _};
 use tokio::sync::{mpsc, oneshot, watch as signal};
 
 pub use backup::{Copied, backup};
+pub use health::{Health, Moved, health};
 pub use prune::{Pruned, prunable, prune};
 pub use restored::{Choice, Restored, restored};
-pub use schema::{Migrated, SCHEMA_VERSION, migrate};
+pub use schema::{FileSystem, Migrated, SCHEMA_VERSION, file_system, migrate};
 
 use super::{
     Batch, Committed, Condition, Deleted, Error, Failed, Loaded, Recovered, Retention, Spoiled, Store,

@@ -56,6 +56,14 @@ impl Origin {
         }
     }
 
+    /// What is said of the file.
+    fn words(&self) -> String {
+        match self {
+            Self::Backup(_, at) => format!("is a backup that was made at {at} or before"),
+            Self::Older(why) => format!("is an older copy ({why})"),
+        }
+    }
+
     /// `error_message` of what is held.
     fn doubt(&self) -> String {
         match self {
@@ -143,14 +151,19 @@ pub(super) async fn refuse(
     }
     let origin = match origin(connection, Record::read(&options.path).as_ref()).await? {
         None => return Ok(()),
-        Some(Origin::Backup(_, at)) => format!("is a backup that was made at {at} or before"),
-        Some(Origin::Older(why)) => {
-            // Producers go on inserting: the file may soon look like the one that was lost.
-            mark(connection).await.map_err(|e| explain("mark the copy that was put back", e))?;
-            format!("is an older copy ({why})")
-        }
+        Some(origin) => origin,
     };
-    Err(Error::Restored { path: options.path.display().to_string(), origin })
+    if let Origin::Older(_) = origin {
+        // Producers go on inserting: the file may soon look like the one that was lost.
+        mark(connection).await.map_err(|e| explain("mark the copy that was put back", e))?;
+    }
+    Err(Error::Restored { path: options.path.display().to_string(), origin: origin.words() })
+}
+
+/// How it is known that a file is a copy that was put back, if it is one; nothing is changed.
+pub(super) async fn put_back(c: &mut SqliteConnection, options: &Options) -> Result<Option<String>, Error> {
+    let record = Record::read(&options.path);
+    Ok(origin(c, record.as_ref()).await?.map(|origin| origin.words()))
 }
 
 async fn mark(c: &mut SqliteConnection) -> Result<(), sqlx::Error> {

@@ -262,27 +262,47 @@ pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, Er
     Ok(version)
 }
 
+/// What a database lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// It outlives the machine's end, and all users of the file are on this host.
+    Local,
+    /// Users of the file may be on other hosts, without the shared memory that SQLite's WAL needs.
+    Remote(&'static str),
+    /// It ends with the machine, or with its container.
+    Fleeting(&'static str),
+}
+
+/// What a folder lies on.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn file_system(folder: &Path) -> std::io::Result<FileSystem> {
+    const FLEETING: [(i128, &str); 3] =
+        [(0x0102_1994, "tmpfs"), (0x8584_58F6, "ramfs"), (0x794C_7630, "an overlay")];
+    // Its type differs between platforms.
+    let kind = i128::from(rustix::fs::statfs(folder)?.f_type);
+    if let Some(name) = remote(kind) {
+        return Ok(FileSystem::Remote(name));
+    }
+    let fleeting = FLEETING.iter().find(|(magic, _)| *magic == kind & 0xFFFF_FFFF);
+    Ok(fleeting.map_or(FileSystem::Local, |(_, name)| FileSystem::Fleeting(name)))
+}
+
 /// WAL needs shared memory that every user of the file sees: one host, no network filesystem.
 fn refuse_remote_filesystem(options: &Options) -> Result<(), Error> {
     let directory = match options.path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     };
-    let stat = rustix::fs::statfs(&directory).map_err(|e| Error::Unavailable {
-        what: format!("use the directory {}: {e}", directory.display()),
-        source: None,
-    })?;
-    // Its type differs between platforms.
-    let kind = i128::from(stat.f_type);
-    match remote(kind) {
-        None => Ok(()),
-        Some(name) => Err(Error::Unavailable {
-            what: format!(
-                "keep a database on {name} ({}): SQLite's WAL needs a local disk",
-                directory.display()
-            ),
-            source: None,
-        }),
+    let unavailable = |what: String| Error::Unavailable { what, source: None };
+    match file_system(directory) {
+        Err(e) => Err(unavailable(format!("use the directory {}: {e}", directory.display()))),
+        Ok(FileSystem::Remote(name)) => Err(unavailable(format!(
+            "keep a database on {name} ({}): SQLite's WAL needs a local disk",
+            directory.display()
+        ))),
+        Ok(_) => Ok(()),
     }
 }
 

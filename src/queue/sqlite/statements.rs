@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteConnection, SqliteRow, SqliteValueRef};
 use sqlx::{Decode as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 
+use super::health::Health;
 use crate::clock::UnixMillis;
 use crate::invocation::{AttemptEnd, Code, Invocation, Output, Phase};
 use crate::queue::row::{Cell, Raw, memory_text};
@@ -68,6 +69,9 @@ statements! {
     RESTORED_PENDING = "restored_pending.sql";
     BACKUP_ROWS = "backup_rows.sql";
     BACKUP_CHECK = "backup_check.sql";
+    HEALTH = "health.sql";
+    PAUSED = "paused.sql";
+    CONSOLE_DAMAGE = "console_damage.sql";
     OBJECTS = "objects.sql";
     COLUMNS = "columns.sql";
 }
@@ -562,6 +566,36 @@ pub(super) async fn backup_rows(c: &mut SqliteConnection) -> Result<i64> {
 /// The lines of a check of the whole file: "ok", or what is wrong.
 pub(super) async fn backup_check(c: &mut SqliteConnection) -> Result<Vec<String>> {
     sqlx::query(BACKUP_CHECK).fetch_all(c).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// The same, but not each index compared with its table.
+pub(super) async fn quick_check(c: &mut SqliteConnection) -> Result<Vec<String>> {
+    sqlx::query(CONSOLE_DAMAGE).fetch_all(c).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// What the daemon last said of itself, and when the newest request was inserted.
+pub(super) async fn health(c: &mut SqliteConnection) -> Result<Health> {
+    let row = sqlx::query(HEALTH).fetch_one(c).await?;
+    let at = |index| -> Result<Option<UnixMillis>> {
+        Ok(match cell(&row, index)? {
+            Cell::Int(at) => Some(UnixMillis(at)),
+            _ => None,
+        })
+    };
+    Ok(Health {
+        version: row.try_get(0)?,
+        started_at: at(1)?,
+        ready_at: at(2)?,
+        seen_at: at(3)?,
+        newest_at: at(4)?,
+        ..Health::default()
+    })
+}
+
+/// Triggers that are paused, with the reason.
+pub(super) async fn paused(c: &mut SqliteConnection) -> Result<Vec<(String, Option<String>)>> {
+    let rows = sqlx::query(PAUSED).fetch_all(c).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 /// Gives some of the pages that were freed back to the file system; answers whether there are more to give.
