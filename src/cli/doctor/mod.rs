@@ -94,7 +94,10 @@ async fn examine(config: &Config, full: bool) -> Vec<Finding> {
 /// What is said of a configuration that can be used, and whether its secrets can be had, by whoever runs this.
 fn configuration(config: &Config) -> Vec<Finding> {
     const CHECK: &str = "configuration";
-    let warned = config.warnings.iter().map(|warning| Finding::warning(CHECK, warning, ""));
+    let warned = config
+        .warnings
+        .iter()
+        .map(|warning| Finding::warning(CHECK, warning, "what each key means is in docs/configuration.md"));
     let missing = check::unreadable(config).map(|problem| {
         Finding::error(
             "credentials",
