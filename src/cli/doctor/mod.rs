@@ -139,7 +139,7 @@ fn size(bytes: u64) -> String {
     match UNITS.iter().find(|(_, bits)| bytes >> bits > 0) {
         // One digit behind the point is enough.
         Some((unit, bits)) => {
-            let tenths = bytes / ((1 << bits) / 10);
+            let tenths = (u128::from(bytes) * 10) >> bits;
             format!("{}.{} {unit}", tenths / 10, tenths % 10)
         }
         None => format!("{bytes} bytes"),
@@ -153,6 +153,7 @@ mod tests {
     #[test]
     fn sizes_are_for_people() {
         assert_eq!([0, 1023].map(size), ["0 bytes", "1023 bytes"]);
-        assert_eq!([1024, 64 << 20, 1_500_000_000].map(size), ["1.0 KiB", "64.0 MiB", "1.3 GiB"]);
+        assert_eq!([1024, 143_360, 64 << 20].map(size), ["1.0 KiB", "140.0 KiB", "64.0 MiB"]);
+        assert_eq!([1_500_000_000, u64::MAX].map(size), ["1.3 GiB", "16777215.9 TiB"]);
     }
 }
