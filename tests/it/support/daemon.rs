@@ -135,6 +135,17 @@ impl Daemon {
         assert!(found, "the process ended without {words:?}:\n{}", *self.log.borrow());
     }
 
+    /// Waits for any of these words in the log; which of them.
+    pub(crate) async fn logged_one_of(&self, words: &[&str]) -> usize {
+        let mut log = self.log.clone();
+        let first = |log: &str| words.iter().position(|words| log.contains(words));
+        let found = bounded(log.wait_for(|log| first(log).is_some())).await.map(|log| first(&log));
+        found
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| panic!("the process ended without a word:\n{}", *self.log.borrow()))
+    }
+
     /// What it has said so far.
     pub(crate) fn log(&self) -> String {
         self.log.borrow().clone()
