@@ -19,11 +19,12 @@ const FAULTS: [Fault; 3] = [Fault::Full, Fault::Write, Fault::Sync];
 async fn at_each(
     day: &mut Day,
     name: &'static str,
+    faults: &[Fault],
     prepare: impl AsyncFn(&mut Day),
     attempt: impl AsyncFn(&mut Day) -> Result<(), String>,
 ) {
     let mut errors = 0;
-    for fault in FAULTS {
+    for &fault in faults {
         for nth in 0.. {
             prepare(day).await;
             let before = day.now().await;
@@ -61,7 +62,7 @@ async fn at_each(
 /// Whatever the failed syncs are worth: what was answered well survives a loss of power.
 async fn survives(day: Day) {
     for disk in [Disk::Honest, Disk::Forgetful] {
-        let plan = Survey { images: 100, ..Survey::new(disk, Promise::Kept) };
+        let plan = Survey { images: 60, ..Survey::new(disk, Promise::Kept) };
         let found = survey(&day, plan).await;
         println!("{disk:?}, after faults: {found}");
         assert_eq!(found.problems, [""; 0]);
@@ -76,7 +77,8 @@ async fn a_commit_that_meets_a_fault_is_an_error_and_the_store_goes_on_without_b
     let mut day = Day::begin(MANNER).await;
     at_each(
         &mut day,
-        "intents and answers",
+        "intents",
+        &FAULTS,
         async |day| day.insert(2).await,
         async |day| {
             let rows = {
@@ -129,6 +131,8 @@ async fn a_prune_that_meets_a_fault_is_an_error_or_has_deleted() {
     at_each(
         &mut day,
         "a prune",
+        // Not on a full disk: there it waits for room, see below.
+        &FAULTS[1..],
         async |day| day.round(0).await,
         async |day| day.delete_ended().await.map(drop).map_err(|error| error.to_string()),
     )
@@ -137,9 +141,22 @@ async fn a_prune_that_meets_a_fault_is_an_error_or_has_deleted() {
 }
 
 #[tokio::test]
+async fn a_prune_on_a_full_disk_is_an_error_and_deletes_nothing_until_there_is_room() {
+    let mut day = Day::begin(MANNER).await;
+    day.round(0).await;
+    let before = day.now().await;
+    day.tape.fail(Fault::Full, 1);
+    day.delete_ended().await.unwrap_err();
+    assert!(day.tape.heal());
+    assert_eq!(day.delete_ended().await.unwrap(), 0);
+    assert_eq!(day.now().await, before);
+    day.end().await;
+}
+
+#[tokio::test]
 async fn a_start_that_meets_a_fault_is_an_error_and_can_be_tried_again() {
     let mut day = Day::begin(MANNER).await;
-    at_each(&mut day, "a start", nothing, async |day| {
+    at_each(&mut day, "a start", &FAULTS, nothing, async |day| {
         day.store.start(triggers(), NOW).await.map(drop).map_err(|error| error.to_string())
     })
     .await;
@@ -150,7 +167,7 @@ async fn a_start_that_meets_a_fault_is_an_error_and_can_be_tried_again() {
 async fn a_request_that_was_submitted_is_stored_although_the_disk_fails() {
     let mut day = Day::begin(MANNER).await;
     let path = day.folder.path().join(FILE);
-    at_each(&mut day, "a submission", nothing, async |_| {
+    at_each(&mut day, "a submission", &FAULTS, nothing, async |_| {
         // A command line has one try, and a console of its own.
         let mut console = Console::open(&path).await.map_err(|error| error.to_string())?;
         let request = NewRequest { trigger_name: "alpha".to_owned(), ..NewRequest::default() };
@@ -179,7 +196,7 @@ async fn an_insert_with_returning_that_commits_by_itself_would_be_believed_and_l
 #[tokio::test]
 async fn a_checkpoint_that_meets_a_fault_costs_no_commit_that_was_answered_well() {
     let mut day = Day::begin(MANNER).await;
-    for (fault, nth) in [(Fault::Full, 0), (Fault::Write, 3), (Fault::Sync, 0)] {
+    for (fault, nth) in [(Fault::Full, 3), (Fault::Sync, 0)] {
         let before = day.tape.len();
         // The WAL grows, until the daemon writes some of it into the database file.
         day.tape.fail_on(FILE, fault, nth);

@@ -37,7 +37,7 @@ pub(crate) struct Survey {
 
 impl Survey {
     pub(crate) const fn new(disk: Disk, promise: Promise) -> Self {
-        Self { disk, promise, images: 400 }
+        Self { disk, promise, images: 300 }
     }
 }
 

@@ -76,12 +76,13 @@ pub(crate) struct Content {
     pub(crate) requests: Digest,
 }
 
-/// One row: the version, the schema, and a statement that selects each table as one text. When a migration was run is left out.
+/// One row: the version, the schema, and a statement that selects each table as one text. Times that SQLite's own clock
+/// gives are left out: what was tried twice has either.
 const SCHEMA: &str = r#"SELECT (SELECT user_version FROM pragma_user_version),
   (SELECT group_concat(type || name || tbl_name || coalesce(sql, '')) FROM (SELECT * FROM sqlite_schema ORDER BY name)),
   (SELECT group_concat('SELECT ''' || name || ''', group_concat(line, char(10)) FROM (SELECT ' || (
        SELECT group_concat('quote("' || name || '")', ' || '','' || ') FROM pragma_table_info(s.name)
-       WHERE name NOT IN ('installed_on', 'execution_time')
+       WHERE name NOT IN ('installed_on', 'execution_time', 'created_at', 'run_at')
      ) || ' AS line FROM "' || name || '" ORDER BY 1)', ' UNION ALL ')
    FROM sqlite_schema AS s WHERE type = 'table')"#;
 

@@ -90,12 +90,14 @@ impl Tape {
         let mut state = State::default();
         for entry in std::fs::read_dir(&folder).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if !name.ends_with(".lock") && !name.ends_with("-shm") {
-                state.before.push(std::fs::read(folder.join(&name)).unwrap());
-                state.acts.push(Act::Name(name.clone(), state.files));
-                state.names.insert(name, state.files);
-                state.files += 1;
+            // What is not SQLite's, or not for the disk, plays no part.
+            if [".lock", "-shm", ".ballast", ".flights"].iter().any(|end| name.ends_with(end)) {
+                continue;
             }
+            state.before.push(std::fs::read(folder.join(&name)).unwrap());
+            state.acts.push(Act::Name(name.clone(), state.files));
+            state.names.insert(name, state.files);
+            state.files += 1;
         }
         state.acts.push(Act::SyncFolder);
         let tape = Arc::new(Self { folder, state: Mutex::new(state), moved: Condvar::new() });
