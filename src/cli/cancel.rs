@@ -11,7 +11,8 @@ use super::verdict;
 pub(crate) async fn run(file: Option<&Path>, verb: &super::Cancel) -> Result<(), Failure> {
     let config = config::load(file)?;
     let mut console = Console::open(&config.database.path).await?;
-    let verdicts = console.cancel(&verb.ids).await?;
+    let mut verdicts = Vec::new();
+    let ended = console.cancel(&verb.ids, &mut verdicts).await;
     let reported = verdict::report(&verdicts, verb.json, |id, now| {
         let state = now.text("state").unwrap_or_default();
         let what = match state {
@@ -22,6 +23,7 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Cancel) -> Result<(),
         let already = if now.int("already") == Some(1) { " already" } else { "" };
         format!("{id} {state}: cancel requested{already}; {what}")
     });
+    verdict::is_whole(ended, &verb.ids, &verdicts)?;
     if !verb.json && verdicts.iter().any(|verdict| verdict.done.is_ok()) {
         verdict::mind_the_daemon(&mut console).await?;
     }

@@ -24,7 +24,8 @@ pub(crate) async fn run(file: Option<&Path>, verb: super::Retry) -> Result<(), F
     } else {
         verb.ids
     };
-    let verdicts = console.retry(&ids, now, verb.may_run_twice).await?;
+    let mut verdicts = Vec::new();
+    let ended = console.retry(&ids, now, verb.may_run_twice, &mut verdicts).await;
     let reported = verdict::report(&verdicts, verb.json, |id, now| {
         format!("{id} pending: round {}", print::cell("round", now.get("round")))
     });
@@ -33,6 +34,7 @@ pub(crate) async fn run(file: Option<&Path>, verb: super::Retry) -> Result<(), F
         if is_selection {
             print::out(format!("retried: {done} of {}\n", ids.len()))?;
         }
+        verdict::is_whole(ended, &ids, &verdicts)?;
         if done > 0 {
             verdict::mind_the_daemon(&mut console).await?;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use triggerd::clock::{Clock, SystemClock, UnixMillis};
-use triggerd::queue::console::{Console, Record, Verdict};
+use triggerd::queue::console::{self, Console, Record, Verdict};
 
 use super::failure::{Failure, NOT_WELL};
 use super::print::{self, Json};
@@ -30,6 +30,27 @@ pub(crate) fn report(
     }
     print::out(text)?;
     if verdicts.iter().all(|verdict| verdict.done.is_ok()) { Ok(()) } else { Err(failure) }
+}
+
+/// Fails if an error came before all of `ids` were judged; which were is printed by then, and has happened.
+pub(crate) fn is_whole(
+    ended: Result<(), console::Error>,
+    ids: &[i64],
+    verdicts: &[Verdict],
+) -> Result<(), Failure> {
+    let Err(error) = ended else { return Ok(()) };
+    let mut failure = Failure::from(error);
+    if !verdicts.is_empty() {
+        let refused = verdicts.iter().filter_map(|verdict| {
+            Some(format!("request {}: {}", verdict.id, verdict.done.as_ref().err()?.why))
+        });
+        let left = ids.len() - verdicts.len();
+        failure.lines.splice(0..0, refused);
+        failure
+            .lines
+            .push(format!("nothing was done to the last {left} of {}: say it again for them", ids.len()));
+    }
+    Err(failure)
 }
 
 #[derive(Serialize)]

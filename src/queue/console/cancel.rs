@@ -2,28 +2,17 @@
 
 use sqlx::SqliteConnection;
 
-use super::standing::{BATCH, Refusal, Standing, Verdict};
+use super::standing::{Refusal, Standing, Verdict};
 use super::{Cell, Console, Error, Record};
 
 impl Console {
-    /// Asks for the end of each of `ids`. Each is judged alone.
+    /// Asks for the end of each of `ids`. Each is judged alone. What was judged is in `verdicts`, also after an error.
     ///
     /// # Errors
     ///
     /// If the database cannot be written.
-    pub async fn cancel(&mut self, ids: &[i64]) -> Result<Vec<Verdict>, Error> {
-        let mut verdicts = Vec::with_capacity(ids.len());
-        for batch in ids.chunks(BATCH) {
-            let judged = self.write(async |connection| {
-                let mut judged = Vec::with_capacity(batch.len());
-                for &id in batch {
-                    judged.push(Verdict { id, done: cancel(connection, id).await? });
-                }
-                Ok(judged)
-            });
-            verdicts.extend(judged.await?);
-        }
-        Ok(verdicts)
+    pub async fn cancel(&mut self, ids: &[i64], verdicts: &mut Vec<Verdict>) -> Result<(), Error> {
+        self.each(ids, verdicts, cancel).await
     }
 }
 

@@ -119,6 +119,7 @@ pub struct Shown {
 #[derive(Debug)]
 pub struct Console {
     connection: SqliteConnection,
+    options: SqliteConnectOptions,
     path: String,
     seen: Option<i64>,
 }
@@ -143,7 +144,7 @@ impl Console {
             .busy_timeout(BUSY_TIMEOUT);
         let connection =
             SqliteConnection::connect_with(&options).await.map_err(|error| judge(&name, error))?;
-        let mut console = Self { connection, path: name, seen: None };
+        let mut console = Self { connection, options, path: name, seen: None };
         console.check_version().await?;
         Ok(console)
     }

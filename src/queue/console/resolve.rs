@@ -48,8 +48,10 @@ impl Console {
     ///
     /// If the database cannot be written.
     pub async fn resolve(&mut self, id: i64, resolution: &Resolution<'_>) -> Result<Verdict, Error> {
-        let resolved = self.write(async |connection| resolve(connection, id, resolution).await);
-        Ok(Verdict { id, done: resolved.await? })
+        let mut verdicts = Vec::new();
+        let act = async |connection: &mut SqliteConnection, id| resolve(connection, id, resolution).await;
+        self.each(&[id], &mut verdicts, act).await?;
+        Ok(verdicts.pop().expect("each id has its verdict"))
     }
 }
 

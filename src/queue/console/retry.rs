@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::standing::{BATCH, Refusal, Standing, Verdict};
+use super::standing::{Refusal, Standing, Verdict};
 use super::{Cell, Console, Error, Record, records};
 use crate::clock::UnixMillis;
 
@@ -32,7 +32,7 @@ impl Console {
     }
 
     /// Opens a new round for each of `ids`, which begins `now`. Each is judged alone. `may_run_twice`: the operator knows that
-    /// a remote job may.
+    /// a remote job may. What was judged is in `verdicts`, also after an error.
     ///
     /// # Errors
     ///
@@ -42,19 +42,11 @@ impl Console {
         ids: &[i64],
         now: UnixMillis,
         may_run_twice: bool,
-    ) -> Result<Vec<Verdict>, Error> {
-        let mut verdicts = Vec::with_capacity(ids.len());
-        for batch in ids.chunks(BATCH) {
-            let judged = self.write(async |connection| {
-                let mut judged = Vec::with_capacity(batch.len());
-                for &id in batch {
-                    judged.push(Verdict { id, done: again(connection, id, now, may_run_twice).await? });
-                }
-                Ok(judged)
-            });
-            verdicts.extend(judged.await?);
-        }
-        Ok(verdicts)
+        verdicts: &mut Vec<Verdict>,
+    ) -> Result<(), Error> {
+        let act =
+            async |connection: &mut SqliteConnection, id| again(connection, id, now, may_run_twice).await;
+        self.each(ids, verdicts, act).await
     }
 }
 

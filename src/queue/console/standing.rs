@@ -1,8 +1,10 @@
 //! One request as an operator's act finds it, and the transaction in which both happen.
 
+use std::collections::HashMap;
+
 use sqlx::{Connection, SqliteConnection};
 
-use super::{CONSTRAINT, Cell, Console, Error, Record, judge, records, refusal, result_code};
+use super::{Cell, Console, Error, Record, judge, records};
 use crate::clock::UnixMillis;
 use crate::invocation::Memory;
 use crate::request::CallMode;
@@ -29,20 +31,80 @@ pub struct Refusal {
 pub(super) const BATCH: usize = 200;
 
 impl Console {
-    /// Runs `work` in one transaction. Only what its COMMIT confirms has happened; after an error the connection is of no
-    /// further use.
+    /// Runs `act` on each of `ids`, some in a transaction. What was judged is in `verdicts`, also after an error, and has
+    /// happened. A row whose checks were switched off may break them now: then it is refused, alone, and the transaction is begun
+    /// anew without it.
+    pub(super) async fn each(
+        &mut self,
+        ids: &[i64],
+        verdicts: &mut Vec<Verdict>,
+        act: impl AsyncFn(&mut SqliteConnection, i64) -> Result<Result<Record, Refusal>, sqlx::Error>,
+    ) -> Result<(), Error> {
+        for batch in ids.chunks(BATCH) {
+            let mut refused: HashMap<i64, Refusal> = HashMap::new();
+            loop {
+                let mut at = None;
+                let judged = self.write(async |connection| {
+                    let mut judged = Vec::with_capacity(batch.len());
+                    for &id in batch {
+                        let done = match refused.get(&id) {
+                            Some(refusal) => Err(refusal.clone()),
+                            None => {
+                                at = Some(id);
+                                act(connection, id).await?
+                            }
+                        };
+                        judged.push(Verdict { id, done });
+                    }
+                    at = None;
+                    Ok(judged)
+                });
+                match (judged.await, at) {
+                    (Ok(judged), _) => {
+                        verdicts.extend(judged);
+                        break;
+                    }
+                    (Err(Error::Refused(why)), Some(id)) => {
+                        refused.insert(id, self.refusal(id, &why).await?);
+                    }
+                    (Err(error), _) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is said of a request that the schema refuses to have changed.
+    async fn refusal(&mut self, id: i64, why: &str) -> Result<Refusal, Error> {
+        let standing = Standing::read(&mut self.connection, id).await;
+        let standing = standing.map_err(|error| judge(&self.path, error))?;
+        Ok(standing
+            .map_or_else(|none| none, |standing| standing.refuse(format!("the schema refuses it: {why}"))))
+    }
+
+    /// Runs `work` in one transaction. Only what its COMMIT confirms has happened. Its first error ends it: SQLite may have
+    /// undone it already, and what came after would be stored by itself. The connection is not used again.
     pub(super) async fn write<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, Error> {
-        let path = self.path.clone();
         let written = async {
             let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
             let done = work(&mut transaction).await?;
             transaction.commit().await?;
             Ok(done)
         };
-        written.await.map_err(|error| judge(&path, error))
+        match written.await {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                let error = judge(&self.path, error);
+                // If that fails too, the next use of the old one says why.
+                if let Ok(another) = SqliteConnection::connect_with(&self.options).await {
+                    self.connection = another;
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -65,8 +127,7 @@ impl Standing {
         Ok(found.into_iter().next().map(Self).ok_or_else(none))
     }
 
-    /// Runs a statement whose first values are the id, the state and the attempt that were read. A row whose checks were
-    /// switched off may break them now: then it is refused, alone.
+    /// Runs a statement whose first values are the id, the state and the attempt that were read.
     pub(super) async fn update(
         &self,
         connection: &mut SqliteConnection,
@@ -74,13 +135,9 @@ impl Standing {
         values: &[Cell],
     ) -> Result<Result<(), Refusal>, sqlx::Error> {
         let guards = ["id", "state", "attempt"].map(|column| self.get(column).clone());
-        match records(connection, sql, &[&guards, values].concat()).await {
-            Ok(changed) if changed.len() == 1 => Ok(Ok(())),
-            Ok(_) => Ok(Err(self.refuse("it has changed meanwhile: try again"))),
-            Err(error) if result_code(&error) == Some(CONSTRAINT) => {
-                Ok(Err(self.refuse(format!("the schema refuses it: {}", refusal(&error)))))
-            }
-            Err(error) => Err(error),
+        match records(connection, sql, &[&guards, values].concat()).await?.len() {
+            1 => Ok(Ok(())),
+            _ => Ok(Err(self.refuse("it has changed meanwhile: try again"))),
         }
     }
 

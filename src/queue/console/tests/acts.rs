@@ -20,7 +20,15 @@ fn triggers() -> BTreeMap<String, Arc<Trigger>> {
 
 /// What each of `ids` comes to: its state, or why not.
 async fn retry(place: &Place, ids: &[i64], may_run_twice: bool) -> Vec<String> {
-    told(place.open().await.retry(ids, NOW, may_run_twice).await.unwrap())
+    let mut verdicts = Vec::new();
+    place.open().await.retry(ids, NOW, may_run_twice, &mut verdicts).await.unwrap();
+    told(verdicts)
+}
+
+async fn cancel(place: &Place, ids: &[i64]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    place.open().await.cancel(ids, &mut verdicts).await.unwrap();
+    verdicts
 }
 
 async fn resolve(place: &Place, id: i64, settlement: Settlement, note: Option<&str>) -> String {
@@ -68,7 +76,7 @@ async fn one_of_each() -> Place {
 async fn a_cancel_is_asked_for_once_and_only_of_what_has_not_ended() {
     let place = one_of_each().await;
     let ids: Vec<i64> = (1..=12).collect();
-    let told = told(place.open().await.cancel(&ids).await.unwrap());
+    let told = told(cancel(&place, &ids).await);
     assert_eq!(told[..4], ["pending", "triggering", "polling", "collecting"]);
     assert_eq!(told[4], "it has ended already: succeeded; see `triggerd show 5`");
     assert_eq!(told[6], "it has ended already: failed (job_faulted); see `triggerd show 7`");
@@ -77,7 +85,7 @@ async fn a_cancel_is_asked_for_once_and_only_of_what_has_not_ended() {
     for id in 1..=11 {
         assert_eq!(shown(&place, id).await.int("cancel_requested"), Some(i64::from(id <= 4)), "{id}");
     }
-    let again = place.open().await.cancel(&[3]).await.unwrap();
+    let again = cancel(&place, &[3]).await;
     assert_eq!(again[0].done.as_ref().unwrap().int("already"), Some(1));
 }
 
@@ -499,4 +507,40 @@ async fn each_act_finds_its_rows_by_an_index() {
     let twin =
         place.text(format!("EXPLAIN QUERY PLAN {}", include_str!("../../sqlite/console_twin.sql"))).await;
     assert!(twin.contains("SEARCH twin USING INDEX requests_"), "{twin}");
+}
+
+#[tokio::test]
+async fn what_was_done_before_the_database_failed_is_told() {
+    let place = Place::migrated().await;
+    // From the 401st on it fails, in a way that is not the row's.
+    place
+        .run(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO requests (trigger_name) SELECT 't' FROM n;
+             CREATE TRIGGER fails BEFORE UPDATE OF cancel_requested ON requests WHEN OLD.id > 400
+             BEGIN SELECT json('{' || OLD.id); END",
+        )
+        .await;
+    let ids: Vec<i64> = (1..=500).collect();
+    let mut verdicts = Vec::new();
+    let ended = place.open().await.cancel(&ids, &mut verdicts).await;
+    assert!(matches!(ended, Err(Error::Unavailable { .. })), "{ended:?}");
+    assert_eq!(verdicts.len(), 400);
+    assert!(verdicts.iter().all(|verdict| verdict.done.is_ok()));
+    assert_eq!(place.number("SELECT count(*) FROM requests WHERE cancel_requested = 1").await, 400);
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_schema_ended_is_begun_anew_without_the_row() {
+    let place = Place::migrated().await;
+    place
+        .run(
+            "INSERT INTO requests (trigger_name) VALUES ('t'), ('t'), ('t');
+             UPDATE requests SET state = 'failed', attempt = 1, finished_at = 1800000000000;
+             CREATE TRIGGER theirs BEFORE UPDATE OF state ON requests WHEN OLD.id = 2 BEGIN SELECT RAISE(ROLLBACK, 'leave it'); END",
+        )
+        .await;
+    let ended = retry(&place, &[1, 2, 3], false).await;
+    assert_eq!(ended, ["pending", "the schema refuses it: leave it", "pending"]);
+    assert_eq!(place.text("SELECT group_concat(state) FROM requests").await, "pending,failed,pending");
 }
