@@ -570,6 +570,23 @@ async fn a_file_is_free_again_once_the_writer_is_gone() {
 }
 
 #[tokio::test]
+async fn a_stop_leaves_statistics_for_the_queries_of_others() {
+    bounded(async {
+        let table = started::<SqliteTable>().await;
+        table
+            .run(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO requests (trigger_name, correlation_id) SELECT 'beta', i FROM n",
+            )
+            .await;
+        intended(&table, new("alpha")).await;
+        let table = table.reopen().await;
+        assert!(!table.rows("SELECT * FROM sqlite_stat1 WHERE tbl = 'requests'").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_closed_store_says_so() {
     bounded(async {
         let table = started::<SqliteTable>().await;

@@ -75,9 +75,7 @@ async fn with_normal_for_the_daemon_alone_no_insert_is_lost_nor_what_came_before
 }
 
 #[tokio::test]
-async fn with_normal_an_idle_daemon_syncs_once_in_some_hundred_signs_of_life() {
-    /// Between two signs of a daemon that has nothing to do.
-    const SIGN_EVERY_S: usize = 30;
+async fn with_normal_all_that_came_before_a_sign_of_life_is_stored() {
     let mut day = Day::begin(Manner { full: false, producers_full: false, ..SHORT }).await;
     for n in 0..700 {
         let now = triggerd::clock::UnixMillis(table::NOW.0 + n * 30_000);
@@ -85,9 +83,8 @@ async fn with_normal_an_idle_daemon_syncs_once_in_some_hundred_signs_of_life() {
         day.commit("a sign", Batch { sign, ..Batch::default() }).await;
     }
     let found = survey(&day, Survey { images: 200, ..Survey::new(Disk::Honest, Promise::Consistent) }).await;
-    println!("normal, idle: {found}; that is {} minutes of signs", found.lost * SIGN_EVERY_S / 60);
-    assert_eq!(found.problems, [""; 0]);
-    assert!((200..=520).contains(&found.lost), "{} lost", found.lost);
+    println!("normal, idle: {found}");
+    assert_eq!((found.lost, found.problems), (0, vec![]));
     day.end().await;
 }
 

@@ -16,6 +16,8 @@ use crate::queue::{Condition, Error};
 
 /// Not more often: it costs a few system calls and the reading of a number.
 const EVERY: Duration = Duration::from_secs(1);
+/// Statistics change slowly, and each new set makes all programs prepare their statements anew.
+const OPTIMIZE_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) struct Care {
     files: Files,
@@ -28,6 +30,7 @@ pub(super) struct Care {
     /// What others have done to the schema that is not fatal.
     odd: Vec<String>,
     due: Instant,
+    optimize_at: Instant,
     told: watch::Sender<Condition>,
 }
 
@@ -58,6 +61,7 @@ impl Care {
             schema_version: None,
             odd: Vec::new(),
             due: clock::monotonic(),
+            optimize_at: clock::monotonic() + OPTIMIZE_EVERY,
             told,
         }
     }
@@ -110,6 +114,10 @@ impl Care {
         if let Some(connection) = connection {
             if is_long {
                 statements::checkpoint(connection).await?;
+            }
+            if self.optimize_at <= now && !self.is_full() {
+                self.optimize_at = now + OPTIMIZE_EVERY;
+                statements::optimize(connection).await?;
             }
             over = self.compare(connection).await?;
         }

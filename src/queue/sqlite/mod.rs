@@ -100,9 +100,6 @@ impl Options {
             // A wide UPDATE keeps a statement journal: in memory, instead of a file made and removed for each.
             .pragma("temp_store", "MEMORY")
             .row_buffer_size(ROW_BUFFER)
-            // No PRAGMA optimize, not even at the end: each statement here names its index, and no view of the schema was measured
-            // to gain by statistics, while those of a young table lead queries astray, and each new set makes all programs
-            // prepare their statements anew.
             // Our own lines say what happened; these would only repeat the SQL.
             .disable_statement_logging()
     }

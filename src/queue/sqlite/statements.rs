@@ -634,6 +634,26 @@ pub(super) async fn checkpoint(c: &mut SqliteConnection) -> Result<()> {
     usual_busy_timeout(c).await
 }
 
+/// Whether the next commits are synced, with all that was committed before them. Not within a transaction.
+pub(super) async fn sync(c: &mut SqliteConnection, full: bool) -> Result<()> {
+    let sql = if full { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+    sqlx::query(sql).execute(c).await?;
+    Ok(())
+}
+
+/// Keeps SQLite's statistics up to date, for the queries of others: each statement here names its index. Where they are, that
+/// is nothing; and else some ten milliseconds, whatever the table's size. Nobody is waited for.
+pub(super) async fn optimize(c: &mut SqliteConnection) -> Result<()> {
+    sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *c).await?;
+    sqlx::query("PRAGMA analysis_limit = 400").execute(&mut *c).await?;
+    let optimized = sqlx::query("PRAGMA optimize").fetch_all(&mut *c).await;
+    if let Err(error) = optimized {
+        // Somebody writes. There is another day.
+        tracing::debug!(%error, "the statistics are left as they are: {error}");
+    }
+    usual_busy_timeout(c).await
+}
+
 /// [`super::BUSY_TIMEOUT`], for a connection that has had another one.
 pub(super) async fn usual_busy_timeout(c: &mut SqliteConnection) -> Result<()> {
     sqlx::query("PRAGMA busy_timeout = 10000").execute(c).await?;

@@ -27,8 +27,6 @@ use crate::trigger::Trigger;
 
 /// SQLITE_IOERR.
 const IO_ERROR: i64 = 10;
-/// What a database that is not to be synced at each commit has for the rest of the time.
-const USUAL_SYNCHRONOUS: &str = "PRAGMA synchronous = NORMAL";
 
 /// What the writer is asked to do.
 pub(super) enum Command {
@@ -150,7 +148,7 @@ impl Writer {
                 }
                 Command::Close(done) => {
                     if let Some(connection) = self.connection.take()
-                        && let Err(e) = connection.close().await
+                        && let Err(e) = self.part(connection).await
                     {
                         tracing::warn!(error = %e, "closing the database failed");
                     }
@@ -161,6 +159,14 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// The last thing that a connection does.
+    async fn part(&self, mut connection: SqliteConnection) -> Result<(), sqlx::Error> {
+        if self.over.is_none() && !self.care.is_full() {
+            statements::optimize(&mut connection).await?;
+        }
+        connection.close().await
     }
 
     /// Sees to what is around the table, and whether it may still be used.
@@ -254,7 +260,7 @@ impl Writer {
         let connection = self.connection().await?;
         statements::usual_busy_timeout(connection).await?;
         if !full {
-            sqlx::query(USUAL_SYNCHRONOUS).execute(connection).await?;
+            statements::sync(connection, false).await?;
         }
         let id = |(id, _): (i64, u32)| id;
         let (interrupted, unsent) =
@@ -287,7 +293,12 @@ impl Writer {
 
     async fn write(&mut self, batch: &Batch) -> Result<Committed, sqlx::Error> {
         let surveyed = self.surveyed;
+        // With each sign of life all that was committed before reaches the disk, whatever the configuration says.
+        let syncs = batch.sign.is_some() && !self.options.full;
         let connection = self.connection().await?;
+        if syncs {
+            statements::sync(connection, true).await?;
+        }
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         let mut out = Committed::default();
         // First: a row that is still handed over takes no change.
@@ -335,6 +346,9 @@ impl Writer {
             statements::sign(&mut tx, sign).await?;
         }
         tx.commit().await?;
+        if syncs {
+            statements::sync(connection, false).await?;
+        }
         self.care.stored();
         if batch.look.as_ref().is_some_and(|look| look.survey) {
             self.surveyed = version;
