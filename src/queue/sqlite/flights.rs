@@ -92,9 +92,18 @@ pub(super) struct Record {
 impl Record {
     /// The record beside `database`; none if there is none that can be believed.
     pub(super) fn read(database: &Path) -> Option<Self> {
+        Self::at(&path(database))
+    }
+
+    /// That one, and the one that a start had prepared when it died.
+    pub(super) fn all(database: &Path) -> Vec<Self> {
+        let path = path(database);
+        [Self::at(&path), Self::at(&prepared(&path))].into_iter().flatten().collect()
+    }
+
+    fn at(path: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
-        let file = File::open(path(database)).ok()?;
-        file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+        File::open(path).ok()?.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
         Self::parse(&bytes)
     }
 
@@ -135,13 +144,18 @@ impl Flights {
         Self { path: path(database), open: RwLock::new(None) }
     }
 
-    /// Begins the record of a start. `doubtful` are firings of earlier starts that nobody has judged yet: they fill the
-    /// first slots, so that they stay in doubt if this start dies before it has.
-    pub(super) fn begin(&self, author: Option<&Author>, doubtful: &[(i64, u32)]) {
-        let begun = author.ok_or_else(|| io::Error::other("this run of the kernel has no name"));
-        let begun = begun.and_then(|author| self.make(author, doubtful));
+    /// Prepares the record of a start, beside that of the last one, before the start is committed: whichever of the two
+    /// the table speaks of then is there at any time. `doubtful` are firings of earlier starts that nobody has judged yet:
+    /// they fill the first slots, so that they stay in doubt if this start dies before it has.
+    ///
+    /// # Errors
+    /// When one that an earlier try has prepared cannot be taken away: it would be believed.
+    pub(super) fn prepare(&self, author: Option<&Author>, doubtful: &[(i64, u32)]) -> io::Result<()> {
+        let path = prepared(&self.path);
+        let made = author.ok_or_else(|| io::Error::other("this run of the kernel has no name"));
+        let made = made.and_then(|author| make(&path, author, doubtful));
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        *open = match begun {
+        *open = match made {
             Ok(open) => Some(open),
             Err(error) => {
                 tracing::warn!(
@@ -152,21 +166,23 @@ impl Flights {
                 None
             }
         };
+        if open.is_some() {
+            return Ok(());
+        }
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
-    fn make(&self, author: &Author, doubtful: &[(i64, u32)]) -> io::Result<Open> {
-        let file = modes::open_or_create(&self.path)?;
-        // First, so that what is written next is never taken for what the last start wrote.
-        file.set_len(0)?;
-        let mut slots = Vec::with_capacity(SLOT_BYTES * SLOTS.max(doubtful.len()));
-        for (id, attempt) in doubtful {
-            slots.extend_from_slice(&slot(author.epoch, *id, *attempt));
+    /// The start is committed: what was prepared takes the place of the last start's record.
+    pub(super) fn begin(&self) {
+        if self.open().is_some()
+            && let Err(error) = std::fs::rename(prepared(&self.path), &self.path)
+        {
+            // It is found where it is.
+            tracing::debug!(%error, "the flight record keeps its first name: {error}");
         }
-        // Written and not only allocated: no later write needs room on the disk.
-        slots.resize(slots.capacity(), 0);
-        file.write_all_at(&slots, HEADER_BYTES as u64)?;
-        file.write_all_at(&author.header(), 0)?;
-        Ok(Open { file, epoch: author.epoch })
     }
 
     /// Notes that a firing leaves from a place.
@@ -213,6 +229,28 @@ impl Flights {
     }
 }
 
+fn make(path: &Path, author: &Author, doubtful: &[(i64, u32)]) -> io::Result<Open> {
+    let file = modes::open_or_create(path)?;
+    // First, so that what is written next is never taken for what an earlier try wrote.
+    file.set_len(0)?;
+    let mut slots = Vec::with_capacity(SLOT_BYTES * SLOTS.max(doubtful.len()));
+    for (id, attempt) in doubtful {
+        slots.extend_from_slice(&slot(author.epoch, *id, *attempt));
+    }
+    // Written and not only allocated: no later write needs room on the disk.
+    slots.resize(slots.capacity(), 0);
+    file.write_all_at(&slots, HEADER_BYTES as u64)?;
+    file.write_all_at(&author.header(), 0)?;
+    Ok(Open { file, epoch: author.epoch })
+}
+
+/// Where the record of a start is that is not committed yet.
+fn prepared(record: &Path) -> PathBuf {
+    let mut name = record.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}
+
 /// Where the record of a database is.
 fn path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
@@ -256,7 +294,8 @@ mod tests {
     fn written(folder: &tempfile::TempDir) -> PathBuf {
         let database = folder.path().join("queue.db");
         let flights = Flights::new(&database);
-        flights.begin(Some(&author(7)), &[(1, 2)]);
+        flights.prepare(Some(&author(7)), &[(1, 2)]).unwrap();
+        flights.begin();
         flights.note(SLOTS + 5, i64::MAX, u32::MAX).unwrap();
         database
     }
@@ -275,11 +314,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("queue.db");
         let flights = Flights::new(&database);
-        flights.begin(Some(&author(1)), &[]);
+        flights.prepare(Some(&author(1)), &[]).unwrap();
+        flights.begin();
         flights.note(3, 10, 1).unwrap();
         flights.note(3, 11, 1).unwrap();
         assert_eq!(Record::read(&database).unwrap().left, [(11, 1)]);
-        flights.begin(Some(&author(2)), &[]);
+        flights.prepare(Some(&author(2)), &[]).unwrap();
+        flights.begin();
         assert_eq!(
             Record::read(&database).unwrap().left,
             [],
@@ -310,7 +351,8 @@ mod tests {
         let database = folder.path().join("queue.db");
         let flights = Flights::new(&database);
         flights.note(0, 1, 1).unwrap();
-        flights.begin(Some(&author(1)), &[]);
+        flights.prepare(Some(&author(1)), &[]).unwrap();
+        flights.begin();
         flights.note(0, 1, 1).unwrap();
         flights.void(&io::Error::other("the disk fails")).unwrap();
         assert_eq!(Record::read(&database), None);
@@ -319,12 +361,33 @@ mod tests {
     }
 
     #[test]
+    fn before_and_after_the_commit_of_a_start_the_record_that_it_speaks_of_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = written(&folder);
+        let flights = Flights::new(&database);
+        let epochs = || Record::all(&database).iter().map(|record| record.author.epoch).collect::<Vec<_>>();
+        flights.prepare(Some(&author(8)), &[(1, 2)]).unwrap();
+        assert_eq!(epochs(), [7, 8]);
+        // A try that fails takes what an earlier one had prepared with it.
+        flights.prepare(None, &[]).unwrap();
+        assert_eq!(epochs(), [7]);
+        flights.prepare(Some(&author(9)), &[]).unwrap();
+        flights.begin();
+        assert_eq!(epochs(), [9]);
+    }
+
+    #[test]
     fn a_file_elsewhere_is_never_taken_for_the_record() {
         let folder = tempfile::tempdir().unwrap();
         let (database, other) = (folder.path().join("queue.db"), folder.path().join("other"));
         std::fs::write(&other, "precious").unwrap();
-        std::os::unix::fs::symlink(&other, path(&database)).unwrap();
-        Flights::new(&database).begin(Some(&author(1)), &[]);
+        for name in [path(&database), prepared(&path(&database))] {
+            std::os::unix::fs::symlink(&other, name).unwrap();
+        }
+        let flights = Flights::new(&database);
+        flights.prepare(Some(&author(1)), &[]).unwrap();
+        flights.begin();
+        flights.note(0, 1, 1).unwrap();
         assert_eq!(std::fs::read_to_string(&other).unwrap(), "precious");
     }
 

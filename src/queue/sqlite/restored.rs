@@ -105,7 +105,7 @@ pub async fn restored(
             options.path.display()
         )));
     };
-    let last = record.map_or(0, |record| record.author.epoch);
+    let last = Record::all(&options.path).iter().map(|record| record.author.epoch).max().unwrap_or(0);
     let done = settle(&mut connection, &origin, choice, last, now)
         .await
         .map_err(|e| explain("settle what waits in the copy", e))?;

@@ -89,14 +89,14 @@ type Firings = Vec<(i64, u32)>;
 
 /// Which of the rows that are `triggering` at the start are in doubt, and which were surely never sent: those that the
 /// record of the start before this one does not name.
-fn judge(record: Option<Record>, installation: &str, epoch: i64, triggering: Firings) -> (Firings, Firings) {
+fn judge(records: Vec<Record>, installation: &str, epoch: i64, triggering: Firings) -> (Firings, Firings) {
     let before = Author::new(installation, epoch - 1);
-    match record {
-        Some(record) if before.as_ref() == Some(&record.author) => {
+    match records.into_iter().find(|record| before.as_ref() == Some(&record.author)) {
+        Some(record) => {
             let left: HashSet<_> = record.left.into_iter().collect();
             triggering.into_iter().partition(|firing| left.contains(firing))
         }
-        _ => (triggering, Vec::new()),
+        None => (triggering, Vec::new()),
     }
 }
 
@@ -240,22 +240,23 @@ impl Writer {
     }
 
     async fn start(&mut self, triggers: &[Arc<Trigger>], now: UnixMillis) -> Result<Recovered, sqlx::Error> {
-        let record = Record::read(&self.options.path);
+        let records = Record::all(&self.options.path);
         // Synced whatever the configuration says: the epoch in the table must never be behind the one in the record.
         let hasty = Options { full: true, ..self.options.clone() };
         let hasty = hasty.writing().busy_timeout(START_BUSY_TIMEOUT);
         self.connection = Some(SqliteConnection::connect_with(&hasty).await?);
         self.register(triggers).await?;
+        let flights = Arc::clone(&self.flights);
         let connection = self.connection().await?;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         let (instance_id, epoch) = statements::start(&mut tx, now).await?;
         statements::forget_status(&mut tx, true).await?;
         let triggering = statements::triggering(&mut tx).await?;
         let waiting = statements::waiting(&mut tx).await?;
+        let (doubtful, unsent) = judge(records, &instance_id, epoch, triggering);
+        flights.prepare(Author::new(&instance_id, epoch).as_ref(), &doubtful)?;
         tx.commit().await?;
-        let (doubtful, unsent) = judge(record, &instance_id, epoch, triggering);
-        // At once: until the record of this start is there, there is none.
-        self.flights.begin(Author::new(&instance_id, epoch).as_ref(), &doubtful);
+        flights.begin();
         let full = self.options.full;
         let connection = self.connection().await?;
         statements::usual_busy_timeout(connection).await?;
