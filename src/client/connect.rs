@@ -51,6 +51,7 @@ impl Connector {
 
     /// Connects to the host of `uri`. All that goes wrong here goes wrong before anything is sent.
     pub(super) async fn connect(&self, uri: Uri, timeout: Duration) -> Result<Stream, String> {
+        let is_tls = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
         // Its own timer too: it shares the time out among the addresses of the host.
         let mut tcp = self.tcp.clone();
         tcp.set_connect_timeout(Some(timeout));
@@ -60,7 +61,9 @@ impl Connector {
             https.call(uri).await
         };
         match tokio::time::timeout(timeout, connecting).await {
-            Ok(Ok(stream)) => Ok(Counted { stream, written: Arc::default(), reads: 0, is_deaf: false }),
+            Ok(Ok(stream)) => {
+                Ok(Counted { stream, written: Arc::default(), reads: 0, is_deaf: false, is_tls })
+            }
             Ok(Err(error)) => Err(reason(&*error)),
             Err(_) => Err("timed out".to_owned()),
         }
@@ -152,6 +155,8 @@ pub(super) struct Counted<T> {
     reads: u8,
     /// Writes have failed.
     is_deaf: bool,
+    /// One write may be several to the socket: that it failed does not prove that nothing went out.
+    is_tls: bool,
 }
 
 impl<T> Counted<T> {
@@ -179,6 +184,9 @@ impl<T: Write + Unpin> Counted<T> {
             }
             Poll::Ready(Err(error)) if is_closed(&error) => {
                 self.is_deaf = true;
+                if self.is_tls {
+                    self.written.count(length);
+                }
                 Poll::Ready(Ok(length))
             }
             other => other,
