@@ -291,7 +291,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             "request {id} had changed before its change could be stored; reads it again"
         );
         if let Some(flight) = self.flights.get(&id) {
-            self.lost.insert(id, (flight.row.invocation.attempt, flight.slot));
+            self.lost.insert(id, (Some(flight.row.invocation.attempt), flight.slot));
         }
         self.drop_flight(id);
         self.astray.insert(id);

@@ -158,6 +158,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             Ok(stepped) => stepped,
             Err(e) => {
                 tracing::error!(request.id = id, error = %e, "request {id}: {e}");
+                self.lost.insert(id, (Some(before.attempt), flight.slot));
                 self.drop_flight(id);
                 return;
             }

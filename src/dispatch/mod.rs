@@ -130,9 +130,9 @@ pub struct Dispatcher<S, W, C> {
     handed: BTreeSet<i64>,
     /// Rows that are `triggering` by a commit that was thought to have failed: never sent.
     unsent: BTreeSet<i64>,
-    /// Rows whose firing ended in a change that could not be stored, by the attempt and its slot: sent, whatever the table
-    /// says.
-    lost: HashMap<i64, (u32, Option<usize>)>,
+    /// Rows whose firing has an end that could not be stored, by the attempt, where that is known, and its slot: sent,
+    /// whatever the table says.
+    lost: HashMap<i64, (Option<u32>, Option<usize>)>,
     /// The triggers of this configuration are not in the table yet.
     unregistered: bool,
     /// The commit under way: the ids it changes, what it looks for.
@@ -293,9 +293,12 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.spoiled.push(row);
         }
         for id in &found.interrupted {
-            // That of a row that cannot be read stays taken: the next start judges it.
+            // One that cannot be read may be put right, and then it must not look as if it had never been sent.
             let slot = self.slots.take();
-            let Some(row) = rows.remove(id) else { continue };
+            let Some(row) = rows.remove(id) else {
+                self.lost.insert(*id, (None, Some(slot)));
+                continue;
+            };
             self.board.enter(&row.trigger_name);
             self.judge(row, Event::Due);
             if let Some(flight) = self.flights.get_mut(id) {
@@ -375,6 +378,7 @@ async fn recover<S: Store, C: Clock>(
             Ok(found) => return Ok(found),
             Err(e) => {
                 health.failed(&e, true, clock.now());
+                health.learn(store.condition());
                 let (_, until) = *pause.insert(pause_after(e, pause, clock.now())?);
                 if let Some(all) = health.news() {
                     // Nobody listening is no trouble: the notice is for the service manager.

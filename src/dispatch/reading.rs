@@ -84,7 +84,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             let id = row.invocation.id;
             let Some(astray) = reading.remove(&id) else { continue };
             if row.invocation.phase == Phase::Triggering
-                && self.lost.get(&id).map(|(attempt, _)| *attempt) == Some(row.invocation.attempt)
+                && let Some((attempt, _)) = self.lost.get(&id)
+                && attempt.is_none_or(|attempt| attempt == row.invocation.attempt)
             {
                 tracing::error!(
                     request.id = id,

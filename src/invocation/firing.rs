@@ -51,9 +51,10 @@ impl AttemptEnd {
     #[must_use]
     pub fn unsent(intended: &Invocation, now: UnixMillis) -> Self {
         let message = "the daemon ended before the trigger was fired; fired again, not charged";
+        let started_at = intended.started_at.unwrap_or(now);
         Self {
-            started_at: intended.started_at.unwrap_or(now),
-            ended_at: now,
+            started_at,
+            ended_at: now.max(started_at),
             http_status: None,
             outcome: AttemptOutcome::NotSent,
             status_uri: None,
