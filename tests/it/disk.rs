@@ -162,6 +162,33 @@ mod replaced {
     }
 
     #[tokio::test]
+    async fn a_file_on_which_others_have_begun_a_log_of_their_own_is_not_written_any_more() {
+        let far = FarEnd::start(|_| Answer::status(200)).await;
+        let site = forgetting(&far);
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        for _ in 0..200 {
+            works(&mut table).await;
+        }
+        table.close().await;
+        // Before the daemon sees it, a producer goes on with what is left of the file.
+        shell(&site, "rm queue.db-wal queue.db-shm");
+        let mut table = site.table().await;
+        table.run("INSERT INTO requests (trigger_name, run_at) VALUES ('t', 9000000000000)").await;
+        let id = table.number("SELECT max(id) FROM requests").await;
+        ends(daemon, 69, &["was deleted or replaced", "they were copied to", "queue.db.rescued"]).await;
+        assert_eq!(table.text("PRAGMA integrity_check").await, "ok");
+        assert_eq!(table.fate(id).await, "pending");
+        table.close().await;
+        // What is in the file is older than what was fired: nobody fires it again unasked.
+        ends(site.spawn(), 78, &["older copy", "triggerd restored"]).await;
+        assert_eq!(far.all().len(), 200);
+        shell(&site, "rm -f queue.db-wal queue.db-shm && mv queue.db.rescued queue.db");
+        let mut table = site.table().await;
+        assert_eq!(table.number("SELECT count(*) FROM requests WHERE state = 'dispatched'").await, 200);
+    }
+
+    #[tokio::test]
     async fn a_write_ahead_log_that_is_deleted_ends_it_with_69_and_loses_nothing() {
         let far = FarEnd::start(|_| Answer::status(200)).await;
         let site = forgetting(&far);

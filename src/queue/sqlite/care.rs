@@ -76,6 +76,11 @@ impl Care {
         self.files.is_deleted()
     }
 
+    /// Whether what is written from now on must not get into the file: others have begun a log of their own on it.
+    pub(super) fn is_severed(&self) -> bool {
+        self.files.is_severed()
+    }
+
     /// A commit has succeeded.
     pub(super) fn stored(&mut self) {
         self.files.note();

@@ -54,6 +54,15 @@ impl Files {
         self.known.is_some_and(|known| now_at(known).is_some_and(|place| place.ends_with(" (deleted)")))
     }
 
+    /// Whether others have begun a log of their own on the file that we have open.
+    pub(super) fn is_severed(&self) -> bool {
+        self.known == identity(&self.database)
+            && self.sidecars.iter().any(|(path, known)| {
+                let there = identity(path);
+                known.is_some() && there.is_some() && there != *known
+            })
+    }
+
     /// What has been replaced, if anything has.
     pub(super) fn replaced(&self) -> Option<String> {
         if let Some(known) = self.known
@@ -135,8 +144,13 @@ mod tests {
         assert_eq!(files.replaced(), None, "nobody has it open");
         std::fs::write(&wal, b"x").unwrap();
         files.note();
+        let _open = std::fs::File::open(&wal).unwrap();
         std::fs::remove_file(&wal).unwrap();
         assert!(files.replaced().unwrap().contains("queue.db-wal was deleted"));
+        assert!(!files.is_severed(), "nobody has another one");
+        std::fs::write(folder.path().join("new"), b"y").unwrap();
+        std::fs::rename(folder.path().join("new"), &wal).unwrap();
+        assert!(files.is_severed() && files.replaced().is_some());
         files.forget();
         assert_eq!(files.replaced(), None);
     }

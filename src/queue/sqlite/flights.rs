@@ -7,15 +7,17 @@
 //! Whatever is wrong with the record only means more doubt: one that is missing, torn, of another boot, installation or
 //! start says nothing, and then every such row is in doubt. Nothing else depends on it.
 //!
-//! All numbers are little-endian. The header fills the first page: magic (8 bytes), boot id (36), installation (up to
+//! All numbers are little-endian. The header fills the first page: magic (8 bytes), boot id (32), installation (up to
 //! 64, NUL-padded), epoch (8), checksum (8). Then slots of 32 bytes: epoch (8), id (8), attempt (4), nothing (4),
 //! checksum (8). None lies across a page, so none is written by halves.
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use rustix::fs::OFlags;
 
 use super::modes;
 use crate::queue::Error;
@@ -23,7 +25,10 @@ use crate::queue::Error;
 const MAGIC: &[u8; 8] = b"trgdflt1";
 /// Names this run of the kernel, whose page cache the record lives in.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-const BOOT_ID_BYTES: usize = 36;
+/// The same for a process that does not see all of /proc, as the unit has it.
+const BOOT_ID_VARIABLE: &str = "TRIGGERD_BOOT_ID";
+/// 32 hexadecimal digits: the kernel writes dashes between them, systemd does not.
+const BOOT_ID_BYTES: usize = 32;
 const INSTALLATION_BYTES: usize = 64;
 const HEADER_BYTES: usize = 4096;
 const HEADER_USED: usize = MAGIC.len() + BOOT_ID_BYTES + INSTALLATION_BYTES + 8;
@@ -47,7 +52,13 @@ pub(super) struct Author {
 impl Author {
     /// The start `epoch` of `installation` on this run of the kernel; none where that has no name, or a name does not fit.
     pub(super) fn new(installation: &str, epoch: i64) -> Option<Self> {
-        let boot_id = std::fs::read_to_string(BOOT_ID).ok()?.trim().to_owned();
+        let boot_id =
+            std::fs::read_to_string(BOOT_ID).ok().or_else(|| std::env::var(BOOT_ID_VARIABLE).ok())?;
+        Self::of(&boot_id, installation, epoch)
+    }
+
+    fn of(boot_id: &str, installation: &str, epoch: i64) -> Option<Self> {
+        let boot_id = boot_id.trim().replace('-', "");
         let fits = boot_id.len() == BOOT_ID_BYTES && installation.len() <= INSTALLATION_BYTES;
         fits.then(|| Self { boot_id, installation: installation.to_owned(), epoch })
     }
@@ -102,15 +113,27 @@ impl Record {
     }
 
     fn at(path: &Path) -> Option<Self> {
+        // Whoever may write the folder must not have us wait for what is no file.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let mut file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+        let there = file.metadata().ok()?;
+        if !there.is_file() || there.len() > MOST_BYTES {
+            return None;
+        }
         let mut bytes = Vec::new();
-        File::open(path).ok()?.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+        file.read_to_end(&mut bytes).ok()?;
         Self::parse(&bytes)
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
         let author = Author::parse(bytes)?;
+        let slots = bytes.get(HEADER_BYTES..)?;
+        // Of one that was cut short, nobody knows what was in the rest.
+        if slots.len() < SLOTS * SLOT_BYTES || !slots.len().is_multiple_of(SLOT_BYTES) {
+            return None;
+        }
         let mut left = Vec::new();
-        for slot in bytes.get(HEADER_BYTES..)?.chunks_exact(SLOT_BYTES) {
+        for slot in slots.chunks_exact(SLOT_BYTES) {
             if slot.iter().all(|byte| *byte == 0) {
                 continue;
             }
@@ -136,7 +159,7 @@ pub(super) struct Flights {
 
 struct Open {
     file: File,
-    epoch: i64,
+    author: Author,
 }
 
 impl Flights {
@@ -192,9 +215,9 @@ impl Flights {
     pub(super) fn note(&self, place: usize, id: i64, attempt: u32) -> Result<(), Error> {
         let noted = match &*self.open() {
             None => return Ok(()),
-            Some(Open { file, epoch }) => {
+            Some(Open { file, author }) => {
                 let at = (HEADER_BYTES + place * SLOT_BYTES) as u64;
-                file.write_all_at(&slot(*epoch, id, attempt), at)
+                file.write_all_at(&slot(author.epoch, id, attempt), at)
             }
         };
         noted.or_else(|error| self.void(&error))
@@ -212,9 +235,11 @@ impl Flights {
             "the flight record {} is given up ({why}): after a crash, every request that is triggering is in doubt",
             self.path.display()
         );
+        // Synced: what is only in the cache of a disk that fails may be gone tomorrow.
         let void = file
             .write_all_at(&[0; HEADER_BYTES], 0)
-            .or_else(|_| file.set_len(0))
+            .and_then(|()| file.sync_all())
+            .or_else(|_| file.set_len(0).and_then(|()| file.sync_all()))
             .or_else(|_| std::fs::remove_file(&self.path));
         void.map_err(|e| Error::Unavailable {
             what: format!("make the flight record {} void: {e}", self.path.display()),
@@ -222,6 +247,15 @@ impl Flights {
         })?;
         *slot = None;
         Ok(())
+    }
+
+    /// The file that this start works on is lost to it, and what is left in its place is older: the next start must not go
+    /// on with that before somebody has spoken. A record that is ahead of its file says so.
+    pub(super) fn outlive(&self) -> io::Result<()> {
+        let open = self.open();
+        let Some(Open { file, author }) = &*open else { return Err(io::ErrorKind::NotFound.into()) };
+        file.write_all_at(&Author { epoch: author.epoch + 1, ..author.clone() }.header(), 0)?;
+        file.sync_all()
     }
 
     fn open(&self) -> RwLockReadGuard<'_, Option<Open>> {
@@ -241,7 +275,7 @@ fn make(path: &Path, author: &Author, doubtful: &[(i64, u32)]) -> io::Result<Ope
     slots.resize(slots.capacity(), 0);
     file.write_all_at(&slots, HEADER_BYTES as u64)?;
     file.write_all_at(&author.header(), 0)?;
-    Ok(Open { file, epoch: author.epoch })
+    Ok(Open { file, author: author.clone() })
 }
 
 /// Where the record of a start is that is not committed yet.
@@ -310,6 +344,25 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_and_the_service_manager_name_a_boot_alike() {
+        let kernel = Author::of("7a3c0c1e-9f5d-4a55-8f0e-2b1d6c7e8f90\n", "x", 1);
+        assert!(kernel.is_some());
+        assert_eq!(kernel, Author::of("7a3c0c1e9f5d4a558f0e2b1d6c7e8f90", "x", 1));
+        assert_eq!(Author::of("", "x", 1), None);
+    }
+
+    #[test]
+    fn a_record_that_outlives_its_file_is_ahead_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("queue.db");
+        let flights = Flights::new(&database);
+        flights.prepare(Some(&author(3)), &[]).unwrap();
+        flights.begin();
+        flights.outlive().unwrap();
+        assert_eq!(Record::read(&database).unwrap().author, author(4));
+    }
+
+    #[test]
     fn a_slot_that_is_used_again_forgets_its_firing() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("queue.db");
@@ -340,7 +393,7 @@ mod tests {
             torn[at] ^= 1;
             assert_eq!(Record::parse(&torn), None, "byte {at}");
         }
-        for length in [0, 1, HEADER_USED, HEADER_BYTES - 1] {
+        for length in [0, 1, HEADER_USED, HEADER_BYTES - 1, HEADER_BYTES + SLOT_BYTES, whole.len() - 1] {
             assert_eq!(Record::parse(&whole[..length]), None, "cut to {length}");
         }
     }

@@ -147,10 +147,13 @@ impl Writer {
                     let _ = reply.send(self.checked("look for changes", answer));
                 }
                 Command::Close(done) => {
-                    if let Some(connection) = self.connection.take()
-                        && let Err(e) = self.part(connection).await
-                    {
-                        tracing::warn!(error = %e, "closing the database failed");
+                    match self.connection.take() {
+                        Some(connection) if self.over.is_none() => {
+                            if let Err(e) = self.part(connection).await {
+                                tracing::warn!(error = %e, "closing the database failed");
+                            }
+                        }
+                        left => std::mem::forget(left),
                     }
                     // Whoever is told may open the file again at once.
                     drop(self);
@@ -163,7 +166,7 @@ impl Writer {
 
     /// The last thing that a connection does.
     async fn part(&self, mut connection: SqliteConnection) -> Result<(), sqlx::Error> {
-        if self.over.is_none() && !self.care.is_full() {
+        if !self.care.is_full() {
             statements::optimize(&mut connection).await?;
         }
         connection.close().await
@@ -171,36 +174,69 @@ impl Writer {
 
     /// Sees to what is around the table, and whether it may still be used.
     async fn tend(&mut self, command: &mut Command) {
-        if self.over.is_some() {
-            return;
-        }
-        let found = self.care.look(self.connection.as_mut()).await;
-        // An error here is met again by the command.
-        self.over = self.checked("look after the database", found).ok().flatten();
-        if let Some(Over::Replaced(what)) = &self.over {
-            let mut what = what.clone();
-            if let Some(copy) = self.last_words(command).await {
-                what.push_str(&format!("; they were copied to {}", copy.display()));
+        if self.over.is_none() {
+            let found = self.care.look(self.connection.as_mut()).await;
+            // An error here is met again by the command.
+            self.over = self.checked("look after the database", found).ok().flatten();
+            if let Some(Over::Replaced(what)) = &self.over {
+                let mut what = what.clone();
+                if let Some(copy) = self.last_words(command).await {
+                    what.push_str(&format!("; they were copied to {}", copy.display()));
+                }
+                self.over = Some(Over::Replaced(what));
             }
-            self.over = Some(Over::Replaced(what));
+        } else if matches!(command, Command::Commit { .. }) {
+            // It was on its way when the end was found.
+            self.store_last(command).await;
         }
     }
 
-    /// The file is not where it was any more. What has come back is stored in it all the same, and all that belongs to it is
-    /// moved out of the write-ahead log, whose name is the new file's now. One that is deleted is copied, if that can be done.
+    /// The file is not where it was any more, or others have begun a log of their own on it. What has come back is stored all
+    /// the same, where we have it. Then the connection is left open for as long as the process lives: at its end SQLite would
+    /// move the log into the file, and remove it by a name that may be somebody else's by now.
     async fn last_words(&mut self, command: &mut Command) -> Option<PathBuf> {
+        let severed = self.care.is_severed();
+        self.store_last(command).await;
+        let copied = if severed || self.care.is_deleted() { self.rescue().await } else { None };
+        if severed {
+            // What is in the file is older than what was fired by it.
+            if let Err(error) = self.flights.outlive() {
+                tracing::error!(%error, "the next start is not kept from the older rows: {error}");
+            }
+            std::mem::forget(self.connection.take());
+        }
+        copied
+    }
+
+    /// Stores what has come back, and moves all that belongs to the file out of its write-ahead log, whose name is another
+    /// file's now; unless others are writing to the same file.
+    async fn store_last(&mut self, command: &mut Command) {
+        let Some(connection) = self.connection.as_mut() else { return };
+        let severed = self.care.is_severed();
+        if severed && sqlx::query("PRAGMA wal_autocheckpoint = 0").execute(&mut *connection).await.is_err() {
+            std::mem::forget(self.connection.take());
+            return;
+        }
+        let mut stored = Ok(());
         if let Command::Commit { batch, .. } = command {
             batch.look = None;
-            let stored = self.write(batch).await;
             // What could not be stored is in the log, as far as its requests are.
-            let _ = self.checked("commit", stored);
+            stored = self.write(batch).await.map(drop);
         }
-        let connection = self.connection.as_mut()?;
-        let moved = statements::checkpoint(connection).await;
-        self.checked("checkpoint", moved).ok()?;
-        if !self.care.is_deleted() {
-            return None;
+        if stored.is_ok()
+            && !severed
+            && let Some(connection) = self.connection.as_mut()
+        {
+            stored = statements::checkpoint(connection).await;
         }
+        if let Err(error) = stored {
+            tracing::error!(%error, "what came back last cannot be stored: {error}");
+            std::mem::forget(self.connection.take());
+        }
+    }
+
+    /// Copies all that we see.
+    async fn rescue(&mut self) -> Option<PathBuf> {
         let named = |suffix: String| {
             let mut name = self.options.path.as_os_str().to_owned();
             name.push(suffix);
@@ -208,11 +244,18 @@ impl Writer {
         };
         let more = (2..).map(|n| named(format!(".rescued-{n}")));
         let path = std::iter::once(named(".rescued".to_owned())).chain(more).find(|path| !path.exists())?;
+        let connection = self.connection.as_mut()?;
         let copied = match modes::open_or_create(&path) {
-            Ok(_) => schema::copy(self.connection.as_mut()?, &path).await,
+            Ok(_) => schema::copy(connection, &path).await,
             Err(e) => Err(e.into()),
         };
-        self.checked("copy the database", copied).ok().map(|()| path)
+        match copied {
+            Ok(()) => Some(path),
+            Err(error) => {
+                tracing::error!(%error, "the database cannot be copied to {}: {error}", path.display());
+                None
+            }
+        }
     }
 
     /// The connection is only kept while nothing went wrong on it.
