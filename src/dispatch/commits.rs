@@ -290,11 +290,15 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             request.id = id,
             "request {id} had changed before its change could be stored; reads it again"
         );
-        if let Some(flight) = self.flights.get(&id) {
+        let mut count = None;
+        if let Some(flight) = self.flights.remove(&id) {
             self.lost.insert(id, (Some(flight.row.invocation.attempt), flight.slot));
+            if let Some(place) = flight.place {
+                self.lanes.free_place(place);
+            }
+            count = flight.counted.then_some(flight.row.trigger_name);
         }
-        self.drop_flight(id);
-        self.astray.insert(id);
+        self.astray.entry(id).or_insert(count);
         self.intake.survey_soon();
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Flight {
     /// The row as it was before its intent, while it is being fired.
     pub(super) before: Option<Box<Taken>>,
     /// Whether the row is on its trigger's count of those with the far end; one that ends unfired is not.
-    counted: bool,
+    pub(super) counted: bool,
     /// The place of a firing, until its end is stored.
     pub(super) place: Option<Seat>,
     /// Where the flight record has its firing, until the end of that is stored.
@@ -345,9 +345,14 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     }
 
     /// What is known of the row now is newer than what a read under way will tell. Whether it was to be read because a
-    /// write of ours had found it changed, and is off its trigger's count.
+    /// write of ours had found it changed; it is off its trigger's count then.
     pub(super) fn find(&mut self, id: i64) -> bool {
-        self.astray.remove(&id) | (self.reading.remove(&id) == Some(true))
+        self.reading.remove(&id);
+        let Some(count) = self.astray.remove(&id) else { return false };
+        if let Some(name) = count {
+            self.board.leave(&name);
+        }
+        true
     }
 }
 

@@ -124,8 +124,9 @@ pub struct Dispatcher<S, W, C> {
     changes: Vec<Change>,
     returned: Vec<Return>,
     spoiled: Vec<Spoiled>,
-    /// Rows to be read again: a write of ours found them changed.
-    astray: BTreeSet<i64>,
+    /// Rows to be read again: a write of ours found them changed. With the trigger on whose count they stay until then, if
+    /// they are on one: they may still be with the far end.
+    astray: BTreeMap<i64, Option<String>>,
     /// Rows that were handed over and are followed, of which the table has not been told for sure.
     handed: BTreeSet<i64>,
     /// Rows that are `triggering` by a commit that was thought to have failed: never sent.
@@ -140,9 +141,8 @@ pub struct Dispatcher<S, W, C> {
     /// Bytes of outputs that the commit under way has.
     storing: usize,
     loading: Option<Load>,
-    /// The rows being read that have not been in flight since (what is read of the others may be old), and whether a
-    /// write of ours had found them changed: those are off their trigger's count.
-    reading: BTreeMap<i64, bool>,
+    /// The rows being read that have not been in flight since: what is read of the others may be old.
+    reading: BTreeSet<i64>,
     peeking: Option<Peek>,
     /// The pause after a failed commit, and when it ends.
     pause: Option<(Duration, UnixMillis)>,
@@ -185,7 +185,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             changes: Vec::new(),
             returned: Vec::new(),
             spoiled: Vec::new(),
-            astray: BTreeSet::new(),
+            astray: BTreeMap::new(),
             handed: BTreeSet::new(),
             unsent: BTreeSet::new(),
             lost: HashMap::new(),
@@ -193,7 +193,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             committing: None,
             storing: 0,
             loading: None,
-            reading: BTreeMap::new(),
+            reading: BTreeSet::new(),
             peeking: None,
             pause: None,
             peek_at: now,

@@ -1,6 +1,6 @@
 //! Reading rows whose time has come, a page at a time: polls that are due, and rows that a write of ours found changed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::{Dispatcher, PAGE, commits};
 use crate::client::Client;
@@ -30,10 +30,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             return;
         }
         let mut ids: Vec<i64> = self.unsent.iter().copied().collect();
-        let mut astray = BTreeSet::new();
         if self.stopping.is_none() {
-            astray = std::mem::take(&mut self.astray);
-            ids.extend(&astray);
+            ids.extend(self.astray.keys());
         }
         if self.stopping.is_none() && !self.is_swamped() {
             for id in self.lanes.take_aside() {
@@ -51,7 +49,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 .filter_map(|id| self.waiting.newest(*id))
                 .map(|next| (next.id, next.clone()))
                 .collect();
-            self.reading = ids.iter().map(|id| (*id, astray.contains(id))).collect();
+            self.reading = ids.iter().copied().collect();
             self.loading = Some(Box::pin(async move {
                 let loaded = store.load(ids.clone(), now).await;
                 Read { ids, newest, loaded }
@@ -62,7 +60,6 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     pub(super) fn loaded(&mut self, read: Read) -> Result<(), Error> {
         self.pulse.polled();
         let Read { ids, mut newest, loaded } = read;
-        let mut reading = std::mem::take(&mut self.reading);
         let Loaded { rows, spoiled } = match loaded {
             Ok(loaded) => {
                 self.work(false);
@@ -70,10 +67,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             }
             Err(e) => {
                 let until = self.fail(e, false)?;
-                for (id, astray) in reading.into_iter().filter(|(id, _)| !self.unsent.contains(id)) {
-                    if astray {
-                        self.astray.insert(id);
-                    } else {
+                for id in std::mem::take(&mut self.reading) {
+                    if !self.unsent.contains(&id) && !self.astray.contains_key(&id) {
                         self.waiting.push(id, until);
                     }
                 }
@@ -82,7 +77,10 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         };
         for mut row in rows {
             let id = row.invocation.id;
-            let Some(astray) = reading.remove(&id) else { continue };
+            if !self.reading.contains(&id) {
+                continue;
+            }
+            let astray = self.find(id);
             if row.invocation.phase == Phase::Triggering
                 && let Some((attempt, _)) = self.lost.get(&id)
                 && attempt.is_none_or(|attempt| attempt == row.invocation.attempt)
@@ -116,12 +114,19 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             }
         }
         for row in spoiled {
-            let Some(astray) = reading.remove(&row.id) else { continue };
+            if !self.reading.contains(&row.id) {
+                continue;
+            }
+            let astray = self.find(row.id);
             if let Some(name) = row.trigger_name.as_ref().filter(|_| astray) {
                 self.board.enter(name);
             }
             self.waiting.forget(row.id);
             self.spoiled.push(row);
+        }
+        for id in std::mem::take(&mut self.reading) {
+            // Gone.
+            self.find(id);
         }
         for id in ids {
             // Gone, or no longer triggering: nothing to give back.

@@ -188,3 +188,22 @@ async fn a_dead_origin_costs_the_others_nothing() {
     assert_eq!(ids.len(), 3000);
     assert_eq!(rig.wire.sent().len(), 3000);
 }
+
+#[tokio::test]
+async fn a_row_whose_stored_answer_was_taken_for_lost_keeps_its_part_of_max_concurrent() {
+    let rig = Rig::new([Trigger { max_concurrent: Some(1), ..trigger("t") }]).await;
+    rig.insert(1, "t");
+    rig.insert(2, "t");
+    rig.settle().await;
+    let reads = rig.store.hold_loads();
+    rig.store.next_commit(Fate::Unknown);
+    rig.wire.answer(1, accepted(1));
+    rig.pass(2 * SECOND).await;
+    assert_eq!((rig.state(1), rig.state(2)), ("polling", "pending"));
+    reads.close();
+    rig.pass(2 * SECOND).await;
+    assert_eq!((rig.state(1), rig.state(2)), ("polling", "pending"));
+    rig.cancel(1);
+    rig.settle().await;
+    assert_eq!((rig.state(1), rig.state(2)), ("cancelled", "triggering"));
+}
