@@ -118,13 +118,23 @@ pub(crate) struct Far {
     /// From now on it behaves.
     is_calm: bool,
     pub(crate) firings: Vec<Firing>,
+    /// Triggers that answer 401, and how often they will yet.
+    closed: BTreeMap<String, u32>,
     jobs: BTreeMap<String, Job>,
 }
 
 impl Far {
     pub(crate) fn new(seed: u64, odd: f64, moody: f64) -> Self {
         let dice = fastrand::Rng::with_seed(seed);
-        Self { dice, odd, moody, is_calm: false, firings: Vec::new(), jobs: BTreeMap::new() }
+        Self {
+            dice,
+            odd,
+            moody,
+            is_calm: false,
+            firings: Vec::new(),
+            closed: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn calm_down(&mut self) {
@@ -172,6 +182,10 @@ impl Far {
 
     fn answer_to_firing(&mut self, id: i64, number: usize, trigger: &Trigger, mode: CallMode) -> (Then, i64) {
         let after = self.dice.i64(1..400);
+        if let Some(left) = self.closed.get_mut(&trigger.name).filter(|left| **left > 0) {
+            *left -= 1;
+            return (Then::Say(Say { status: 401, ..Say::default() }), after);
+        }
         if !self.is_odd() {
             let say = match mode {
                 CallMode::AsyncRequestReply => self.accept(202, id, number, trigger),
@@ -185,6 +199,10 @@ impl Far {
             0 | 1 => return (Then::Lost, after),
             2 => return (Then::Never, after),
             3 => return (Then::Panic, after),
+            5 => {
+                self.closed.insert(trigger.name.clone(), 40);
+                return (Then::Say(Say { status: 401, ..Say::default() }), after);
+            }
             4 => {
                 // Late: perhaps too late.
                 let say = self.accept(202, id, number, trigger);
@@ -273,7 +291,7 @@ impl Far {
             let moods = [Mood::Gone, Mood::Unreadable, Mood::Broken, Mood::Circle, Mood::Closed];
             job.mood = moods[self.dice.usize(..moods.len())];
         }
-        if self.is_calm && job.mood != Mood::Gone {
+        if self.is_calm && !matches!(job.mood, Mood::Gone | Mood::Circle) {
             job.mood = Mood::Well;
         }
         let (then, more) = self.answer_to_question(&what, &name, &mut job);

@@ -13,8 +13,9 @@ use super::far::{CANARY, SIGNATURE, Verdict};
 use super::history::Law;
 use super::{Rows, World};
 
-/// Questions about one request within one second: more are a spin.
-const MOST_QUESTIONS: u32 = 25;
+/// Questions, and firings, of one request within ten seconds: more are a spin.
+const MOST_QUESTIONS: u32 = 40;
+const MOST_FIRINGS: u32 = 25;
 /// Rows that may be `triggering` for each connection.
 const PLACES_PER_CONNECTION: usize = 4;
 
@@ -39,8 +40,9 @@ pub(crate) struct Memory {
     bodies: BTreeMap<(i64, u32), Vec<Vec<u8>>>,
     /// Each request before its last intent.
     before: BTreeMap<i64, Invocation>,
-    /// Questions in the last second.
+    /// Questions and firings in these ten seconds.
     asked: BTreeMap<i64, (i64, u32)>,
+    fired: BTreeMap<i64, (i64, u32)>,
 }
 
 /// Which part of a commit.
@@ -168,11 +170,12 @@ fn changed(world: &World, part: Part, was: &Row, is: &Row) {
     if let Some(before) =
         world.laws().before.get(&id).filter(|_| a.phase == Phase::Pending && a.attempt < b.attempt)
     {
-        let back = Invocation { cancel_requested: before.cancel_requested, ..a.clone() };
-        if back.deadline_at != before.deadline_at
-            || back.memory != before.memory
-            || back.http_status != before.http_status
-        {
+        // Of a round that began with a credential that could not be had, a start does not know that it had begun.
+        let may_differ =
+            before.trouble.as_ref().is_some_and(|trouble| trouble.code == Code::CredentialUnavailable);
+        let is_same = (a.deadline_at, &a.memory, a.http_status)
+            == (before.deadline_at, &before.memory, before.http_status);
+        if !is_same && !may_differ {
             machine(&format!("given back, and not as it was: {before:?}"));
         }
     }
@@ -380,6 +383,9 @@ pub(crate) fn firing(world: &World, trigger: &Trigger, id: i64, mode: CallMode, 
     if other_key {
         bad(Law::Once, "with the Idempotency-Key of another round");
     }
+    if count(world, id, |laws| &mut laws.fired) > MOST_FIRINGS {
+        bad(Law::Limit, "too often");
+    }
     let (mut doubts, mut refusals) = (0, 0);
     for before in world.far().firings.iter().filter(|firing| (firing.id, firing.grant) == (id, grant)) {
         // An answer that died with the daemon leaves a doubt.
@@ -451,18 +457,21 @@ pub(crate) fn asking(world: &World, trigger: &Trigger, id: i64, url: &Url) {
     if !trigger.allows(url) || row.taken.trigger_name != trigger.name {
         world.broken(Law::Secret, format!("request {id}: {url} is asked for {}", trigger.name));
     }
-    let second = world.time.elapsed() / 1000;
-    let mut laws = world.laws();
-    let asked = laws.asked.entry(id).or_default();
-    *asked = if asked.0 == second { (second, asked.1 + 1) } else { (second, 1) };
-    let is_spin = asked.1 > MOST_QUESTIONS;
-    drop(laws);
-    if is_spin {
+    if count(world, id, |laws| &mut laws.asked) > MOST_QUESTIONS {
         world.broken(
             Law::Limit,
-            format!("request {id} is asked for more than {MOST_QUESTIONS} times a second"),
+            format!("request {id} is asked for more than {MOST_QUESTIONS} times in ten seconds"),
         );
     }
+}
+
+/// Counts one more of these ten seconds.
+fn count(world: &World, id: i64, of: impl Fn(&mut Memory) -> &mut BTreeMap<i64, (i64, u32)>) -> u32 {
+    let tenth = world.time.elapsed() / 10_000;
+    let mut laws = world.laws();
+    let counted = of(&mut laws).entry(id).or_default();
+    *counted = if counted.0 == tenth { (tenth, counted.1 + 1) } else { (tenth, 1) };
+    counted.1
 }
 
 /// An answer has arrived.
@@ -514,7 +523,12 @@ pub(crate) fn agree(world: &World) {
         let untrue = |what: &str| {
             world.broken(Law::Truth, format!("request {id}: {} though {what}: {row:?}", outcome.as_str()));
         };
-        let ran = firings.iter().any(|firing| firing.started);
+        // A job that was seen to fail, and was allowed to be fired again, is denied by nothing that follows.
+        let is_settled = |attempt: u32| {
+            let end = row.attempts.get((attempt as usize).wrapping_sub(1));
+            end.is_some_and(|end| end.outcome == AttemptOutcome::Answered)
+        };
+        let ran = firings.iter().any(|firing| firing.started && !is_settled(firing.attempt));
         let code = i.trouble.as_ref().map(|trouble| trouble.code);
         let denies = match outcome {
             Outcome::Rejected => true,

@@ -387,7 +387,7 @@ impl Play {
             row.run_at = later(0.2, 2 * MINUTE).unwrap_or(now);
             let invocation = &mut row.taken.invocation;
             invocation.requested_mode = world.chance(0.2).then(|| world.pick(&CallMode::ALL));
-            invocation.expires_at = later(0.2, 3 * MINUTE);
+            invocation.expires_at = later(0.2, world.pick(&[500, 3 * SECOND, 3 * MINUTE]));
             invocation.deadline_at = later(0.2, 5 * MINUTE);
             world.note(|| {
                 let i = &row.taken.invocation;
@@ -540,16 +540,23 @@ impl Play {
                 self.pause(name, pauses);
             }
         }
-        self.reload(world.triggers.clone()).await;
+        // What only a reload would heal must not be healed by one.
+        let is_whole = self.settings.triggers.len() == world.triggers.len();
+        if !is_whole || world.chance(0.5) {
+            self.reload(world.triggers.clone()).await;
+        }
         self.all_end(stays.as_deref()).await;
         // Late producers find an engine that has nothing to do.
-        self.most_requests += 2;
-        for _ in 0..2 {
+        self.most_requests += 4;
+        for _ in 0..3 {
             self.insert();
+            if world.chance(0.5) {
+                // A credential is refused when all seems well, and accepted again.
+                let gap = world.between(0, 60);
+                self.wait(gap).await;
+                self.act(Act::ShutGate).await;
+            }
             self.all_end(stays.as_deref()).await;
-        }
-        for row in self.unended(stays.as_deref()) {
-            world.broken(Law::Liveness, format!("it has not ended: {row:?}"));
         }
         let (before, fallback) = (world.time.turns(), self.settings.fallback_poll);
         self.wait(QUIET).await;
@@ -560,12 +567,18 @@ impl Play {
         }
     }
 
-    /// Waits until all has ended that should.
+    /// Waits until all has ended that should; once it is known not to, no longer.
     async fn all_end(&mut self, paused: Option<&str>) {
         let time = self.world.time.clone();
+        if self.world.history().broken.iter().any(|(law, _)| *law == Law::Liveness) {
+            return;
+        }
         let end = time.elapsed() + CALM;
         while time.elapsed() < end && !self.unended(paused).is_empty() && !time.has_spun() {
             self.wait(10 * SECOND).await;
+        }
+        for row in self.unended(paused) {
+            self.world.broken(Law::Liveness, format!("it has not ended: {row:?}"));
         }
     }
 

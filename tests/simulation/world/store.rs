@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use triggerd::clock::UnixMillis;
 use triggerd::invocation::{Outcome, Phase};
-use triggerd::queue::{Batch, Committed, Condition, Error, Failed, Loaded, Recovered, Retention, Store};
+use triggerd::queue::{
+    Batch, Committed, Condition, Error, Failed, Loaded, MemoryRow, Recovered, Retention, Store,
+};
 use triggerd::trigger::Trigger;
 
 use super::laws::{self, Part};
@@ -111,8 +113,12 @@ impl Store for SimStore {
         if !world.time.turn() {
             std::future::pending::<()>().await;
         }
+        let asked = ids.clone();
         let rows = world.memory.load(ids, now).await;
         // What was read may be old when it comes.
+        if wait {
+            world.cancel_one_of(&asked);
+        }
         world.pause(wait, 2_000).await;
         world.crash_point(self.daemon, world.weather().crash, "read").await;
         if fails {
@@ -305,6 +311,8 @@ impl Writer {
         let committed = if stores { apply(world, batch.clone()).await } else { Committed::default() };
         if failed.is_some() {
             world.laws().unsure(&committed.intended);
+            let changed: Vec<i64> = batch.changes.iter().map(|change| change.next.id).collect();
+            world.cancel_one_of(&changed);
         }
         self.crash_and_pause("after storing").await;
         let _ = answer.send(match failed {
@@ -316,6 +324,21 @@ impl Writer {
 }
 
 impl World {
+    /// Somebody cancels a request at the worst of times, sometimes.
+    fn cancel_one_of(&self, ids: &[i64]) {
+        if ids.is_empty() || !self.chance(0.1) {
+            return;
+        }
+        let id = self.pick(ids);
+        let is_open = |row: &MemoryRow| !matches!(row.taken.invocation.phase, Phase::Finished(_));
+        if self.memory.row(id).is_some_and(|row| is_open(&row)) {
+            self.note(|| format!("cancel {id}"));
+            self.memory.edit(|rows| {
+                rows.entry(id).and_modify(|row| row.taken.invocation.cancel_requested = true);
+            });
+        }
+    }
+
     /// What becomes of the next call of the writer, and whether it is slow.
     fn fate(&self, writes: bool) -> (Fate, bool) {
         let weather = self.weather();
