@@ -40,6 +40,8 @@ pub(crate) struct Memory {
     bodies: BTreeMap<(i64, u32), Vec<Vec<u8>>>,
     /// Each request before its last intent.
     before: BTreeMap<i64, Invocation>,
+    /// Where the last answer to each request led, if that is not to be stored.
+    led_to: BTreeMap<i64, Url>,
     /// Questions and firings in these ten seconds.
     asked: BTreeMap<i64, (i64, u32)>,
     fired: BTreeMap<i64, (i64, u32)>,
@@ -446,7 +448,7 @@ pub(crate) fn asking(world: &World, trigger: &Trigger, id: i64, url: &Url) {
     };
     let is_stored = match &row.taken.invocation.phase {
         Phase::Polling(stored) | Phase::Collecting(stored) => {
-            stored == url || url.path().starts_with("/hop/")
+            stored == url || world.laws().led_to.get(&id) == Some(url)
         }
         _ => false,
     };
@@ -476,6 +478,21 @@ fn count(world: &World, id: i64, of: impl Fn(&mut Memory) -> &mut BTreeMap<i64, 
 
 /// An answer has arrived.
 pub(crate) fn delivered(world: &World, id: i64, reply: &Reply) {
+    // The only URIs that may be asked unstored: where a redirect led that is not for good.
+    let is_collecting =
+        world.memory.row(id).is_some_and(|row| matches!(row.taken.invocation.phase, Phase::Collecting(_)));
+    let leads = reply.status == 307 || (is_collecting && matches!(reply.status, 302 | 303));
+    let next = reply.location.as_deref().filter(|_| leads).and_then(|text| reply.url.join(text).ok());
+    let next = next.and_then(|mut url| {
+        url.set_fragment(None);
+        url.set_username("").ok()?;
+        url.set_password(None).ok()?;
+        Some(url)
+    });
+    match next {
+        Some(url) => world.laws().led_to.insert(id, url),
+        None => world.laws().led_to.remove(&id),
+    };
     if (200..300).contains(&reply.status) {
         let mut laws = world.laws();
         let grant = laws.grant(id);

@@ -638,4 +638,5 @@ fn follow(row: &mut Row, uri: Url, trigger: &Trigger, now: UnixMillis) {
     i.memory = Memory { counted_deadline: own_deadline.is_none(), ..Memory::default() };
     row.taken.due_at = Some(now);
     row.finished_at = None;
+    row.output = None;
 }

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use triggerd::clock::UnixMillis;
 use triggerd::invocation::{Outcome, Phase};
 use triggerd::queue::{
-    Batch, Committed, Condition, Error, Failed, Loaded, MemoryRow, Recovered, Retention, Store,
+    Batch, Committed, Condition, Deleted, Error, Failed, Loaded, MemoryRow, Recovered, Retention, Store,
 };
 use triggerd::trigger::Trigger;
 
@@ -128,7 +128,7 @@ impl Store for SimStore {
         rows
     }
 
-    async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<u64, Error> {
+    async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<Deleted, Error> {
         self.world.memory.prune(retention, now, limit).await
     }
 
