@@ -326,7 +326,7 @@ impl Writer {
 impl World {
     /// Somebody cancels a request at the worst of times, sometimes.
     fn cancel_one_of(&self, ids: &[i64]) {
-        if ids.is_empty() || !self.chance(0.1) {
+        if ids.is_empty() || !self.chance(0.3) {
             return;
         }
         let id = self.pick(ids);
