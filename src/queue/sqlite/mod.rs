@@ -206,10 +206,13 @@ impl SqliteStore {
         let options = options.resolved();
         access::check(&options.path)?;
         let lock = lock(&options.path)?;
-        match schema::migrate_patiently(&options, triggers, &give_up).await? {
-            Some(_) if !*give_up.borrow() => Self::begin(options, lock, schema::expected().await?).map(Some),
-            _ => Ok(None),
+        let Some(_) = schema::migrate_patiently(&options, triggers, &give_up).await? else { return Ok(None) };
+        let expected = schema::expected().await?;
+        // Nothing is waited for after this look: whoever says it later finds a store to be closed.
+        if *give_up.borrow() {
+            return Ok(None);
         }
+        Self::begin(options, lock, expected).map(Some)
     }
 
     fn begin(options: Options, lock: std::fs::File, expected: Shape) -> Result<Self, Error> {

@@ -94,6 +94,32 @@ async fn each_statement_is_sound_on_a_new_database() {
     }
 }
 
+#[tokio::test]
+async fn an_opening_heeds_whoever_gives_it_up_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { path: folder.path().join("queue.db"), full: false, checkpoint: true };
+    // It is given up when it has waited so often, which is never in the last round.
+    for moment in 1.. {
+        let (give_up, given_up) = signal::channel(false);
+        let mut opening = std::pin::pin!(SqliteStore::open_patiently(options.clone(), &[], given_up));
+        let mut waits = 0;
+        let opened = std::future::poll_fn(|context| {
+            let polled = opening.as_mut().poll(context);
+            waits += usize::from(polled.is_pending());
+            if polled.is_pending() && waits == moment {
+                give_up.send_replace(true);
+            }
+            polled
+        });
+        let opened = opened.await.unwrap();
+        assert_eq!(opened.is_none(), waits >= moment, "given up at wait {moment} of {waits}");
+        if let Some(store) = opened {
+            store.close().await;
+            return;
+        }
+    }
+}
+
 #[test]
 fn each_statement_says_what_it_does_before_it_does_it() {
     for (file, sql) in statements::ALL {
