@@ -74,7 +74,11 @@ pub(crate) async fn interrupt(folder: &Path, kills: u32, rng: &mut Rng) -> Upgra
         let longest =
             [took + took / 4, took / 8, 2][usize::from(is_copied(&site)) + usize::from(is_begun(&site))];
         tokio::time::sleep(Duration::from_micros(rng.u64(0..=1000 * longest))).await;
-        for signal in signals {
+        for (nth, signal) in signals.iter().enumerate() {
+            // Two that come at once are one. With a pause the second may come at any moment of the stop.
+            if nth > 0 && rng.bool() {
+                tokio::time::sleep(Duration::from_micros(rng.u64(0..=20_000))).await;
+            }
             process.signal(*signal);
         }
         if process.ended().await.is_none() {
