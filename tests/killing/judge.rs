@@ -12,8 +12,8 @@ use crate::far_end::{self, Firing};
 use crate::kills::Story;
 use crate::producers::{self, Kind, MODES};
 
-/// An answer that was out so long before the daemon was killed must be in the table.
-const NOTICED: Duration = Duration::from_millis(250);
+/// An answer that was out so long before the daemon was killed, and is not known, is counted.
+const LONG: Duration = Duration::from_millis(250);
 /// Of a hundred rows that a kill has left in doubt, so many may not have been sent: each firing is noted right before it goes
 /// to the wire, and what comes in between has not come to the far end.
 const UNSENT_PERCENT: usize = 1;
@@ -70,6 +70,8 @@ pub(crate) struct Verdict {
     /// The longest time between an answer and the kill that made it unknown; and without the time in which nothing could be
     /// done.
     pub(crate) longest_unnoticed: (Duration, Duration),
+    /// How many of them were out for [`LONG`], without that time.
+    pub(crate) long_unnoticed: usize,
     pub(crate) findings: Vec<String>,
 }
 
@@ -80,8 +82,12 @@ pub(crate) struct Ledgers<'l> {
     pub(crate) story: &'l Story,
 }
 
-/// Compares them.
-pub(crate) async fn judge(ledgers: &Ledgers<'_>, table: &mut SqliteConnection) -> Verdict {
+/// Compares them. An answer that was out for as long as `noticed` before a kill must be in the table, if that is said.
+pub(crate) async fn judge(
+    ledgers: &Ledgers<'_>,
+    noticed: Option<Duration>,
+    table: &mut SqliteConnection,
+) -> Verdict {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, trigger_name, json_extract(arguments, '$.n') AS number, state, error_code, attempt FROM requests",
     )
@@ -127,7 +133,7 @@ pub(crate) async fn judge(ledgers: &Ledgers<'_>, table: &mut SqliteConnection) -
             firings: &firings,
             first_asked: ledgers.far.first_asked.get(&id).copied(),
         };
-        let mut problems = one.count(ledgers.story, &mut verdict);
+        let mut problems = one.count(ledgers.story, noticed, &mut verdict);
         if firings.first().is_some_and(|first| !keys.insert(first.key.clone())) {
             problems.push("its key is another request's");
         }
@@ -156,7 +162,7 @@ struct One<'o> {
 
 impl One<'_> {
     /// Adds it to the figures; what is wrong with it.
-    fn count(&self, story: &Story, verdict: &mut Verdict) -> Vec<&'static str> {
+    fn count(&self, story: &Story, noticed: Option<Duration>, verdict: &mut Verdict) -> Vec<&'static str> {
         let mut problems = Vec::new();
         verdict.firings += self.firings.len();
         verdict.jobs += self.firings.iter().filter(|firing| firing.made_job).count();
@@ -181,7 +187,7 @@ impl One<'_> {
             if !matches!(row.state.as_str(), "uncertain" | "failed") {
                 problems.push("it ended without a firing");
             }
-            self.doubt(row, story, verdict, &mut problems);
+            self.doubt(row, verdict);
             return problems;
         };
         if !self.kind.repeatable && earlier.iter().any(|firing| !firing.is_refused()) {
@@ -200,12 +206,20 @@ impl One<'_> {
         if !self.attempts.iter().map(|attempt| attempt.attempt).eq(1..=row.attempt) {
             problems.push("not every attempt is recorded");
         }
-        self.doubt(row, story, verdict, &mut problems);
+        self.doubt(row, verdict);
+        for (whole, unnoticed) in self.unnoticed(story) {
+            let (longest, most) = &mut verdict.longest_unnoticed;
+            (*longest, *most) = (whole.max(*longest), unnoticed.max(*most));
+            verdict.long_unnoticed += usize::from(unnoticed >= LONG);
+            if noticed.is_some_and(|noticed| unnoticed >= noticed) {
+                problems.push("its answer was out long before the kill, and is not known");
+            }
+        }
         problems
     }
 
     /// If a kill has left it in doubt: whether there was anything to doubt.
-    fn doubt(&self, row: &Row, story: &Story, verdict: &mut Verdict, problems: &mut Vec<&'static str>) {
+    fn doubt(&self, row: &Row, verdict: &mut Verdict) {
         let mode = MODES.iter().position(|mode| *mode == self.kind.mode).expect("it is one of them");
         let doubts = &mut verdict.doubts[mode];
         if row.state == "uncertain" {
@@ -214,13 +228,6 @@ impl One<'_> {
                 doubts.never_sent += usize::from(self.last_firing().is_none());
             } else {
                 doubts.by_trouble += 1;
-            }
-        }
-        for (whole, unnoticed) in self.unnoticed(story) {
-            let (longest, most) = &mut verdict.longest_unnoticed;
-            (*longest, *most) = (whole.max(*longest), unnoticed.max(*most));
-            if unnoticed >= NOTICED {
-                problems.push("its answer was out long before the kill, and is not known");
             }
         }
     }
@@ -292,7 +299,8 @@ impl std::fmt::Display for Verdict {
         writeln!(f, "uncertain by kills: {doubts}, of which {percent:.1} % were never sent")?;
         writeln!(
             f,
-            "longest answer out before the kill: {whole:?}, {unnoticed:?} without stalls of disk and machine"
+            "longest answer out before the kill: {whole:?}, {unnoticed:?} without stalls of disk and machine; {} were out for {LONG:?}",
+            self.long_unnoticed
         )?;
         for finding in self.findings.iter().take(MOST) {
             writeln!(f, "FOUND: {finding}")?;
