@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
+
 use crate::cli::{Place, code, errors};
 use crate::support::bounded;
 use crate::support::daemon::{Site, Table};
@@ -308,4 +311,44 @@ async fn a_daemon_that_runs_keeps_its_database_from_being_restored() {
     let (code, said) = site.verb(&["restored", "--hold"]).await;
     assert_eq!(code, 75, "{said}");
     daemon.stop().await;
+}
+
+/// A file as an older program left it, with a request that waits.
+async fn of_version_2(site: &Site) {
+    std::fs::write(site.path("queue.db"), b"").unwrap();
+    let older: Vec<_> = sqlx::migrate!("./migrations/sqlite").iter().take(2).cloned().collect();
+    let options = SqliteConnectOptions::new().filename(site.path("queue.db"));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::migrate::Migrator::with_migrations(older).run(&mut connection).await.unwrap();
+    let waits = "INSERT INTO triggers (name) VALUES ('t');
+                 INSERT INTO requests (trigger_name, run_at) VALUES ('t', 9000000000000)";
+    sqlx::raw_sql(waits).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_from_before_an_upgrade_is_found_out_by_a_later_start() {
+    let site = Site::new("[triggers.t]\nurl = \"http://127.0.0.1:9/\"\n");
+    of_version_2(&site).await;
+    let (code, said) = site.verb(&["restored", "--hold"]).await;
+    assert!(code == 1 && said.contains("is no copy that was put back"), "{said}");
+    let mut table = site.table().await;
+    assert_eq!(table.number("PRAGMA user_version").await, 2, "what is refused is left as it is");
+    table.close().await;
+
+    site.start().await.stop().await;
+    let kept = site.path("queue.db.before-upgrade-from-2");
+    for name in ["queue.db-wal", "queue.db-shm"] {
+        let _ = std::fs::remove_file(site.path(name));
+    }
+    std::fs::copy(kept, site.path("queue.db")).unwrap();
+    let ended = bounded(site.spawn().ended()).await;
+    assert_eq!(ended.code, Some(78), "{}", ended.log);
+    assert!(ended.log.contains("is an older copy (its last start has the number 0"), "{}", ended.log);
+    // An upgrade by hand makes it no other file.
+    assert_eq!(site.verb(&["migrate"]).await.0, 0);
+    assert_eq!(bounded(site.spawn().ended()).await.code, Some(78));
+    let (code, said) = site.verb(&["restored", "--hold"]).await;
+    assert!(code == 0 && said.contains("for you to settle: 1;"), "{said}");
+    site.start().await.stop().await;
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
+use sqlx::sqlite::SqliteConnection;
 
 use super::schema::{self, Opened, SCHEMA_VERSION};
 use super::{Options, damage, explain, statements};
@@ -67,15 +67,7 @@ pub async fn backup(options: &Options, to: &Path, clock: &impl Clock) -> Result<
 /// Marks a copy, and sees whether it is sound; how many requests it has.
 async fn look_through(copy: &Path, clock: &impl Clock) -> Result<i64, Error> {
     let what = |e| explain("look through the copy", e);
-    let options = SqliteConnectOptions::new()
-        .filename(copy)
-        .create_if_missing(false)
-        // What goes wrong with the copy is the end of it: nothing has to be undone, and no file lies beside it.
-        .journal_mode(SqliteJournalMode::Memory)
-        .pragma("trusted_schema", "OFF")
-        .pragma("cell_size_check", "ON")
-        .pragma("mmap_size", "0");
-    let mut connection = SqliteConnection::connect_with(&options).await.map_err(what)?;
+    let mut connection = SqliteConnection::connect_with(&schema::alone(copy)).await.map_err(what)?;
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(what)?;
     statements::mark_set(&mut tx, clock.now()).await.map_err(what)?;
     tx.commit().await.map_err(what)?;

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use sqlx::Connection as _;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::flights::{Author, Record};
-use super::schema::{self, MARKED_SINCE, Opener};
-use super::{Options, explain, lock, statements};
+use super::schema::{self, MARKED_SINCE, Opener, SCHEMA_VERSION};
+use super::{Options, access, explain, lock, statements};
 use crate::clock::{Clock as _, SystemClock, UnixMillis};
 use crate::queue::Error;
 use crate::trigger::Trigger;
@@ -92,25 +92,32 @@ pub async fn restored(
     if !options.path.exists() {
         return Err(Error::Refused(format!("there is no database at {}", options.path.display())));
     }
+    access::check(&options.path)?;
     let _lock = lock(&options.path)?;
-    // It may be of an older version. And which triggers are repeatable is a matter of the configuration.
-    schema::migrate_locked(&options, triggers, Opener::Operator).await?;
-    let mut connection = SqliteConnection::connect_with(&options.writing())
-        .await
-        .map_err(|e| explain("open the database", e))?;
-    let record = Record::read(&options.path);
-    let Some(origin) = origin(&mut connection, record.as_ref()).await? else {
+    // A file that is refused is left as it is.
+    let mut connection = open(&options.connect()).await?;
+    let found = schema::version(&mut connection).await?;
+    let origin = origin(&mut connection, &options, found).await?;
+    connection.close().await.map_err(|e| explain("close the database", e))?;
+    let Some(origin) = origin else {
         return Err(Error::Refused(format!(
             "{} is no copy that was put back: the daemon starts on it as it is",
             options.path.display()
         )));
     };
+    // It may be of an older version. And which triggers are repeatable is a matter of the configuration.
+    schema::migrate_locked(&options, triggers, Opener::Operator).await?;
+    let mut connection = open(&options.writing()).await?;
     let last = Record::all(&options.path).iter().map(|record| record.author.epoch).max().unwrap_or(0);
     let done = settle(&mut connection, &origin, choice, last, now)
         .await
         .map_err(|e| explain("settle what waits in the copy", e))?;
     connection.close().await.map_err(|e| explain("close the database", e))?;
     Ok(done)
+}
+
+async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
+    SqliteConnection::connect_with(options).await.map_err(|e| explain("open the database", e))
 }
 
 async fn settle(
@@ -140,20 +147,19 @@ async fn settle(
     Ok(Restored { backed_up_at, held, pending })
 }
 
-/// Refuses a copy that was put back. What the file itself says is in versions from [`MARKED_SINCE`] on.
+/// Refuses a copy that was put back.
 pub(super) async fn refuse(
     connection: &mut SqliteConnection,
     options: &Options,
     version: i64,
 ) -> Result<(), Error> {
-    if version < MARKED_SINCE {
-        return Ok(());
-    }
-    let origin = match origin(connection, Record::read(&options.path).as_ref()).await? {
+    let origin = match origin(connection, options, version).await? {
         None => return Ok(()),
         Some(origin) => origin,
     };
-    if let Origin::Older(_) = origin {
+    if let Origin::Older(_) = origin
+        && version >= MARKED_SINCE
+    {
         // Producers go on inserting: the file may soon look like the one that was lost.
         mark(connection).await.map_err(|e| explain("mark the copy that was put back", e))?;
     }
@@ -162,25 +168,30 @@ pub(super) async fn refuse(
 
 /// How it is known that a file is a copy that was put back, if it is one; nothing is changed.
 pub(super) async fn put_back(c: &mut SqliteConnection, options: &Options) -> Result<Option<String>, Error> {
-    let record = Record::read(&options.path);
-    Ok(origin(c, record.as_ref()).await?.map(|origin| origin.words()))
+    Ok(origin(c, options, SCHEMA_VERSION).await?.map(|origin| origin.words()))
 }
 
-async fn mark(c: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn mark(c: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut tx = c.begin_with("BEGIN IMMEDIATE").await?;
     statements::mark_set(&mut tx, SystemClock.now()).await?;
     tx.commit().await
 }
 
-/// `record`: what is beside the file.
-async fn origin(c: &mut SqliteConnection, record: Option<&Record>) -> Result<Option<Origin>, Error> {
+/// By the mark, which versions from [`MARKED_SINCE`] on have, and by the record beside the file, for all of them.
+async fn origin(c: &mut SqliteConnection, options: &Options, version: i64) -> Result<Option<Origin>, Error> {
     let what = |e| explain("read the database", e);
-    if let Some((at, text)) = statements::mark(c).await.map_err(what)? {
+    if version >= MARKED_SINCE
+        && let Some((at, text)) = statements::mark(c).await.map_err(what)?
+    {
         return Ok(Some(Origin::Backup(at, text)));
     }
-    let Some(record) = record else { return Ok(None) };
+    let record = match Record::read(&options.path) {
+        // Nothing was stored in a file without a schema.
+        Some(record) if version > 0 => record,
+        _ => return Ok(None),
+    };
     let (installation, epoch, highest) = statements::identity(c).await.map_err(what)?;
-    Ok(older(record, &installation, epoch, highest).map(Origin::Older))
+    Ok(older(&record, &installation, epoch, highest).map(Origin::Older))
 }
 
 /// Why a file is older than the record beside it, if it is.

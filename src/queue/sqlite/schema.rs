@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::watch as signal;
 
@@ -228,8 +228,27 @@ async fn backup(connection: &mut SqliteConnection, options: &Options, from: i64)
     }
     // SQLite takes an empty file; this one is nobody else's to read.
     modes::open_or_create(&path).map_err(unavailable)?;
-    copy(connection, &path).await.map_err(|e| explain("back up the database before the upgrade", e))?;
+    let what = |e| explain("back up the database before the upgrade", e);
+    copy(connection, &path).await.map_err(what)?;
+    // Whoever goes back to it may fire what waits in it a second time.
+    if from >= MARKED_SINCE {
+        let mut copy = SqliteConnection::connect_with(&alone(&path)).await.map_err(what)?;
+        restored::mark(&mut copy).await.map_err(what)?;
+        copy.close().await.map_err(what)?;
+    }
     Ok(path)
+}
+
+/// A file that nobody else has open. What goes wrong with it is the end of it: nothing has to be undone, and no file lies beside
+/// it.
+pub(super) fn alone(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Memory)
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+        .pragma("mmap_size", "0")
 }
 
 /// Copies all that a connection sees into a file that is empty or not there.
@@ -327,6 +346,21 @@ fn remote(kind: i128) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_copy_from_before_an_upgrade_says_what_it_is_once_there_is_a_place_for_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { path: folder.path().join("queue.db"), full: false, checkpoint: true };
+        migrate(&options, &[]).await.unwrap();
+        let mut original = open_current(&options, Opened::ToRead).await.unwrap();
+        let path = backup(&mut original, &options, MARKED_SINCE).await.unwrap();
+        let mut copy = SqliteConnection::connect_with(&alone(&path)).await.unwrap();
+        assert!(statements::mark(&mut copy).await.unwrap().is_some());
+        assert!(statements::mark(&mut original).await.unwrap().is_none());
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let beside = path.file_name().unwrap().to_str().unwrap().to_owned() + "-";
+        assert!(files.flatten().all(|file| !file.file_name().to_str().unwrap().starts_with(&beside)));
+    }
 
     #[test]
     fn file_systems_of_several_hosts_are_known_and_local_ones_are_not_refused() {
