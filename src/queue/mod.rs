@@ -440,7 +440,7 @@ pub const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 pub struct Deleted {
     /// Rows that went.
     pub rows: u64,
-    /// Whether there may be more to do.
+    /// Whether there may be more to do: the pass has not come through the whole table.
     pub more: bool,
 }
 
@@ -479,8 +479,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Reads rows by id, as they are committed now. Rows that are gone are left out.
     fn load(&self, ids: Vec<i64>, now: UnixMillis) -> impl Future<Output = Result<Loaded, Error>> + Send;
 
-    /// Deletes some of what has ended and is past its time, at most `limit` rows of each kind, in one commit. Without room
-    /// nothing is deleted.
+    /// Deletes some of what has ended and is past its time, at most `limit` rows of each kind, in one commit. One pass is as many
+    /// calls as there is more to do, with whatever limits; the next one begins anew. Without room nothing is deleted.
     fn prune(
         &self,
         retention: Retention,

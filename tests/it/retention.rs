@@ -105,6 +105,56 @@ async fn a_long_history_goes_a_few_rows_a_commit() {
     assert_eq!(deleted, [PRUNED_AT_ONCE, PRUNED_AT_ONCE, 1, 0]);
 }
 
+/// Outputs end in another order than their requests were inserted.
+const YOUNG_FIRST: &str = "
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO requests (trigger_name) SELECT (SELECT min(name) FROM triggers) FROM n;
+    UPDATE requests SET state = 'failed', attempt = 1,
+      finished_at = 1700000000000 - CASE WHEN id <= 600 THEN 0 ELSE 20 * 86400000 END;
+    INSERT INTO outputs (request_id, bytes, body) SELECT id, 1, 'x' FROM requests";
+
+#[tokio::test]
+async fn old_outputs_behind_many_young_ones_go_in_one_pass_and_the_next_pass_begins_anew() {
+    let now = UnixMillis(1_700_000_000_000);
+    let table = SqliteTable::fresh().await;
+    table.run(YOUNG_FIRST).await;
+    let pass = async |now| {
+        let mut deleted = Vec::new();
+        loop {
+            let some = table.store().prune(keep(), now, PRUNED_AT_ONCE).await.unwrap();
+            deleted.push(some.rows);
+            if !some.more {
+                return deleted;
+            }
+        }
+    };
+    let deleted = pass(now).await;
+    assert_eq!(deleted.iter().sum::<u64>(), 3400, "{deleted:?}");
+    assert!(deleted.iter().all(|rows| *rows <= PRUNED_AT_ONCE), "{deleted:?}");
+    assert_eq!(left(&table).await.iter().filter(|row| row.ends_with(" 1")).count(), 600);
+    assert_eq!(pass(now).await.iter().sum::<u64>(), 0);
+    let deleted = pass(UnixMillis(now.0 + 20 * 86_400_000)).await;
+    assert_eq!(deleted.iter().sum::<u64>(), 600, "{deleted:?}");
+}
+
+#[tokio::test]
+async fn prune_deletes_what_the_dry_run_counts_also_behind_many_young_outputs() {
+    let site = Site::new(
+        "[retention]\nothers = \"never\"\noutputs = \"3650d\"\n[triggers.t]\nurl = \"http://127.0.0.1:9/\"\n",
+    );
+    site.verb(&["migrate"]).await;
+    let mut table = site.table().await;
+    table.run(YOUNG_FIRST).await;
+    table
+        .run("UPDATE requests SET finished_at = CASE WHEN id <= 600 THEN created_at ELSE 1100000000000 END")
+        .await;
+    for arguments in [&["prune", "--dry-run", "--json"][..], &["prune", "--json"]] {
+        let (code, said) = site.verb(arguments).await;
+        assert!(code == 0 && said.contains("\"outputs\":3400,"), "{said}");
+    }
+    assert_eq!(table.number("SELECT count(*) FROM outputs").await, 600);
+}
+
 #[tokio::test]
 async fn an_operator_prunes_beside_a_daemon_at_work_and_is_told_what_went() {
     let far = FarEnd::start(|_| Answer::status(202)).await;

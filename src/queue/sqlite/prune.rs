@@ -18,6 +18,16 @@ pub struct Pruned {
     pub outputs: u64,
 }
 
+/// How far a pass has come through the outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Walk {
+    #[default]
+    Begins,
+    /// Behind the output of this request.
+    Behind(i64),
+    Ended,
+}
+
 /// Deletes all that is past its time, in commits of a few hundred rows with pauses between them, in which others write. What
 /// went is in `pruned`, also after an error.
 ///
@@ -34,9 +44,12 @@ pub async fn prune(
     // Outputs last: then those that go are of requests that stay.
     let (requests, outputs) = retention.apart();
     for retention in [requests, outputs] {
+        let mut walk = Walk::default();
         loop {
             let (some, more) =
-                prune_some(&mut connection, &retention, clock.now(), PRUNED_AT_ONCE).await.map_err(what)?;
+                prune_some(&mut connection, &retention, clock.now(), PRUNED_AT_ONCE, &mut walk)
+                    .await
+                    .map_err(what)?;
             pruned.requests += some.requests;
             pruned.outputs += some.outputs;
             if !more {
@@ -68,12 +81,13 @@ pub async fn prunable(options: &Options, retention: Retention, now: UnixMillis) 
 }
 
 /// Deletes `limit` rows of each kind at most, in one commit, and gives some room back to the file system; also answers whether
-/// there may be more to do.
+/// there may be more to do. `walk` is where the pass is, and begins anew when there is no more.
 pub(super) async fn prune_some(
     c: &mut SqliteConnection,
     retention: &Retention,
     now: UnixMillis,
     limit: u64,
+    walk: &mut Walk,
 ) -> Result<(Pruned, bool), sqlx::Error> {
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut pruned = Pruned::default();
@@ -84,10 +98,21 @@ pub(super) async fn prune_some(
     if let Some(kept) = retention.uncertain {
         pruned.requests += statements::prune_uncertain(&mut tx, before(now, kept), most).await?;
     }
-    if let Some(kept) = retention.outputs {
-        pruned.outputs += statements::prune_outputs(&mut tx, before(now, kept), most).await?;
+    let behind = match *walk {
+        Walk::Begins => Some(i64::MIN),
+        Walk::Behind(id) => Some(id),
+        Walk::Ended => None,
+    };
+    let mut next = None;
+    if let (Some(kept), Some(behind)) = (retention.outputs, behind) {
+        (pruned.outputs, next) = statements::prune_outputs(&mut tx, before(now, kept), behind, most).await?;
     }
     tx.commit().await?;
+    *walk = next.map_or(Walk::Ended, Walk::Behind);
     let shrinks = statements::shrink(c).await?;
-    Ok((pruned, shrinks || pruned.requests + pruned.outputs >= limit))
+    let more = shrinks || next.is_some() || pruned.requests >= limit;
+    if !more {
+        *walk = Walk::Begins;
+    }
+    Ok((pruned, more))
 }

@@ -57,6 +57,7 @@ statements! {
     PRUNE = "prune.sql";
     PRUNE_UNCERTAIN = "prune_uncertain.sql";
     PRUNE_IDS = "prune_ids.sql";
+    PRUNE_LOOK = "prune_look.sql";
     PRUNE_OUTPUTS = "prune_outputs.sql";
     PRUNE_COUNT = "prune_count.sql";
     PRUNE_COUNT_OUTPUTS = "prune_count_outputs.sql";
@@ -490,9 +491,20 @@ pub(super) async fn prune_uncertain(c: &mut SqliteConnection, until: UnixMillis,
     Ok(sqlx::query(PRUNE_IDS).bind(json(&given_up)).bind(until.0).execute(c).await?.rows_affected())
 }
 
-/// Deletes outputs; answers how many.
-pub(super) async fn prune_outputs(c: &mut SqliteConnection, until: UnixMillis, limit: i64) -> Result<u64> {
-    Ok(sqlx::query(PRUNE_OUTPUTS).bind(until.0).bind(limit).execute(c).await?.rows_affected())
+/// Looks at the next outputs behind that of a request, and deletes those past their time: how many, and behind which request to
+/// go on; none at the end of the table.
+pub(super) async fn prune_outputs(
+    c: &mut SqliteConnection,
+    until: UnixMillis,
+    behind: i64,
+    limit: i64,
+) -> Result<(u64, Option<i64>)> {
+    let next = sqlx::query(PRUNE_LOOK).bind(behind).bind(limit).fetch_one(&mut *c).await?;
+    let (Some(last), many) = (next.try_get::<Option<i64>, _>(0)?, next.try_get::<i64, _>(1)?) else {
+        return Ok((0, None));
+    };
+    let deleted = sqlx::query(PRUNE_OUTPUTS).bind(until.0).bind(behind).bind(last).execute(c).await?;
+    Ok((deleted.rows_affected(), (many == limit).then_some(last)))
 }
 
 /// How many requests are past their time. `past`: state, ended at or before.

@@ -143,9 +143,9 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
             "prune.sql" | "prune_uncertain.sql" | "prune_ids.sql" => {
                 &["SEARCH requests USING INDEX requests_finished (finished_at>? AND finished_at<?)"]
             }
+            "prune_look.sql" => &["SEARCH outputs USING INTEGER PRIMARY KEY (rowid>?)"],
             "prune_outputs.sql" => &[
-                "SCAN outputs",
-                "SEARCH outputs USING INTEGER PRIMARY KEY (rowid<?)",
+                "SEARCH outputs USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
                 "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
             ],
             "never.sql" => &["SEARCH requests USING INDEX requests_wake (<expr>>?)"],

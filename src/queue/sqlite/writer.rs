@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::care::{Care, Over};
 use super::flights::{Author, Flights, Record};
-use super::prune::prune_some;
+use super::prune::{Walk, prune_some};
 use super::shape::Shape;
 use super::{Options, START_BUSY_TIMEOUT, explain, intake, modes, primary_code, schema, statements};
 use crate::clock::UnixMillis;
@@ -79,6 +79,8 @@ pub(super) struct Writer {
     connection: Option<SqliteConnection>,
     /// `data_version` at the last survey, of this connection; `None` before the first.
     surveyed: Option<i64>,
+    /// Where the pass of retention is.
+    walk: Walk,
     flights: Arc<Flights>,
     /// Keeps other daemons out for as long as this one lives.
     _lock: File,
@@ -109,7 +111,16 @@ impl Writer {
         told: watch::Sender<Condition>,
     ) -> Self {
         let care = Care::new(&options, expected, told);
-        Self { options, care, over: None, connection: None, surveyed: None, flights, _lock: lock }
+        Self {
+            options,
+            care,
+            over: None,
+            connection: None,
+            surveyed: None,
+            walk: Walk::default(),
+            flights,
+            _lock: lock,
+        }
     }
 
     /// Serves until closed. An answer that nobody waits for any more is dropped; what it told is stored all the same.
@@ -322,11 +333,14 @@ impl Writer {
         now: UnixMillis,
         limit: u64,
     ) -> Result<Deleted, sqlx::Error> {
+        // The next pass begins anew after one that fails.
+        let mut walk = std::mem::take(&mut self.walk);
         // What is deleted must be written down first.
         if self.care.is_full() {
             return Ok(Deleted::default());
         }
-        let (pruned, more) = prune_some(self.connection().await?, retention, now, limit).await?;
+        let (pruned, more) = prune_some(self.connection().await?, retention, now, limit, &mut walk).await?;
+        self.walk = walk;
         Ok(Deleted { rows: pruned.requests + pruned.outputs, more })
     }
 
