@@ -162,6 +162,24 @@ mod replaced {
     }
 
     #[tokio::test]
+    async fn an_older_copy_of_the_same_start_is_found_out_by_a_firing_that_it_does_not_know() {
+        let far = FarEnd::start(|_| Answer::status(200)).await;
+        let site = forgetting(&far);
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        table.run("UPDATE triggers SET paused = 1").await;
+        table.run(INSERT).await;
+        table.run(format!("VACUUM INTO '{}'", site.path("copy.db").display())).await;
+        table.run("UPDATE triggers SET paused = 0").await;
+        table.meets(1, "dispatched").await;
+        table.close().await;
+        daemon.kill().await;
+        shell(&site, "rm -f queue.db-wal queue.db-shm && mv copy.db queue.db");
+        ends(site.spawn(), 78, &["older copy", "it does not know of a firing of request 1"]).await;
+        assert_eq!(far.all().len(), 1);
+    }
+
+    #[tokio::test]
     async fn a_file_on_which_others_have_begun_a_log_of_their_own_is_not_written_any_more() {
         let far = FarEnd::start(|_| Answer::status(200)).await;
         let site = forgetting(&far);

@@ -12,6 +12,7 @@ const REFERENCE: &str = include_str!("../../docs/reference.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 const COMMAND_LINE: &str = include_str!("../../docs/command-line.md");
 const OPERATING: &str = include_str!("../../docs/operating.md");
+const RELIABILITY: &str = include_str!("../../docs/reliability.md");
 const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_init.sql"),
@@ -182,15 +183,61 @@ fn every_verb_and_every_flag_is_in_the_documentation_of_the_command_line() {
     }
 }
 
+/// All programs of the repository, by their paths.
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ["src", "tests"]
+        .into_iter()
+        .flat_map(|folder| files(&root.join(folder)))
+        .filter(|path| path.extension().is_some_and(|e| e == "rs" || e == "py"))
+        .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+/// Each fault has a test that is there, or a reason.
+#[test]
+fn each_fault_names_what_shows_it_or_says_why_nothing_does() {
+    let sources = sources();
+    let faults =
+        RELIABILITY.split("\n## Faults, one by one\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<Vec<&str>> = faults
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| fault") && !line.starts_with("| ---"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 40, "they were not found");
+    let mut missing = Vec::new();
+    for row in rows {
+        let [_, fault, holds, shown, _] = row[..] else { panic!("{row:?} has another number of columns") };
+        let names: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
+        let reason = holds.starts_with("does not apply")
+            || holds.starts_with("do not apply")
+            || holds.starts_with("not shown");
+        assert_eq!(names.is_empty(), reason, "{fault}: a test, or a reason");
+        for name in names {
+            let is_there = match name.split_once(".py ") {
+                Some((script, part)) => sources.iter().any(|(path, text)| {
+                    path.ends_with(format!("faults/{script}.py")) && text.contains(&format!("def {part}("))
+                }),
+                None => {
+                    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+                    let functions = [format!("fn {name}("), format!("fn {name}<")];
+                    root.exists()
+                        || sources.iter().any(|(_, text)| functions.iter().any(|f| text.contains(f)))
+                }
+            };
+            if !is_there {
+                missing.push(format!("{fault}: {name}"));
+            }
+        }
+    }
+    assert_eq!(missing, [""; 0], "named in docs/reliability.md, and nowhere to be found");
+}
+
 /// A promise is worth the test that holds it.
 #[test]
 fn each_promise_names_tests_and_each_of_them_exists() {
-    let sources: Vec<_> = ["src", "tests"]
-        .into_iter()
-        .flat_map(|folder| files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)))
-        .filter(|path| path.extension().is_some_and(|e| e == "rs" || e == "py"))
-        .map(|path| std::fs::read_to_string(path).unwrap())
-        .collect();
+    let sources: Vec<String> = sources().into_iter().map(|(_, text)| text).collect();
     let promises = README.split("\n## What is promised\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let texts: Vec<&str> = promises
         .lines()
@@ -223,6 +270,7 @@ fn each_link_leads_somewhere() {
         ("docs/command-line.md", COMMAND_LINE),
         ("docs/operating.md", OPERATING),
         ("docs/emulator.md", include_str!("../../docs/emulator.md")),
+        ("docs/reliability.md", RELIABILITY),
     ];
     for (name, text) in documents {
         for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {

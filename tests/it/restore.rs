@@ -208,7 +208,7 @@ async fn plain_copy(site: &Site) {
 
 #[tokio::test]
 async fn a_copy_without_a_mark_is_found_out_by_a_later_start_or_a_later_request() {
-    for (restarts, why) in [(true, "start 2)"), (false, "it has never had request 6, which was fired)")] {
+    for (restarts, why) in [(true, "start 2)"), (false, "it does not know of a firing of request 6)")] {
         let drill = Drill::done(plain_copy, restarts).await;
         let said = drill.is_refused().await;
         assert!(said.contains("queue.db is an older copy (") && said.contains(why), "{said}");

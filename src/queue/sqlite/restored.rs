@@ -191,25 +191,23 @@ async fn origin(c: &mut SqliteConnection, options: &Options, version: i64) -> Re
         _ => return Ok(None),
     };
     let (installation, epoch, highest) = statements::identity(c).await.map_err(what)?;
-    Ok(older(&record, &installation, epoch, highest).map(Origin::Older))
-}
-
-/// Why a file is older than the record beside it, if it is.
-fn older(record: &Record, installation: &str, epoch: i64, highest: i64) -> Option<String> {
-    let author = &record.author;
-    if author.installation != installation {
-        return None;
+    if record.author.installation != installation {
+        return Ok(None);
     }
-    if author.epoch > epoch {
-        return Some(format!(
-            "its last start has the number {epoch}, but there was a start {}",
-            author.epoch
-        ));
+    if record.author.epoch > epoch {
+        let last = record.author.epoch;
+        let why = format!("its last start has the number {epoch}, but there was a start {last}");
+        return Ok(Some(Origin::Older(why)));
     }
     // On another run of the kernel nothing is said by what was not synced.
-    if Author::new(installation, epoch).as_ref() != Some(author) {
-        return None;
+    if Author::new(&installation, epoch).as_ref() != Some(&record.author) {
+        return Ok(None);
     }
-    let unknown = record.left.iter().map(|(id, _)| *id).filter(|id| *id > highest).max()?;
-    Some(format!("it has never had request {unknown}, which was fired"))
+    let fired = |id: i64| format!("it does not know of a firing of request {id}");
+    let unknown = record.left.iter().map(|(id, _)| *id).filter(|id| *id > highest).max();
+    let unknown = match unknown {
+        None => statements::noted(c, &record.left).await.map_err(what)?,
+        unknown => unknown,
+    };
+    Ok(unknown.map(fired).map(Origin::Older))
 }

@@ -62,6 +62,7 @@ statements! {
     PRUNE_COUNT = "prune_count.sql";
     PRUNE_COUNT_OUTPUTS = "prune_count_outputs.sql";
     IDENTITY = "identity.sql";
+    NOTED = "noted.sql";
     MARK = "mark.sql";
     MARK_SET = "mark_set.sql";
     MARK_CLEAR = "mark_clear.sql";
@@ -528,6 +529,11 @@ pub(super) async fn prune_count_outputs(
 pub(super) async fn identity(c: &mut SqliteConnection) -> Result<(String, i64, i64)> {
     let row = sqlx::query(IDENTITY).fetch_one(c).await?;
     Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+}
+
+/// Of firings that have left, by id and attempt, the request of one that its row does not know.
+pub(super) async fn noted(c: &mut SqliteConnection, left: &[(i64, u32)]) -> Result<Option<i64>> {
+    Ok(ids(c, sqlx::query(NOTED).bind(json(&left))).await?.pop())
 }
 
 /// When a copy of `triggerd backup` was made, for us and for people; none of any other file.

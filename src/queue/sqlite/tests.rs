@@ -134,7 +134,7 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
         match file {
             "record.sql" | "polled.sql" | "give_back.sql" | "intend.sql" | "reject.sql" | "spoil.sql"
             | "hold.sql" | "restored_hold.sql" => BY_ID,
-            "load.sql" => &["SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"],
+            "load.sql" | "noted.sql" => &["SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"],
             // SCAN with an index that holds nothing but what is asked for, or up to a LIMIT.
             "heads.sql" => &[
                 "SCAN requests USING INDEX requests_candidates",
