@@ -83,6 +83,9 @@ pub(crate) async fn interrupt(folder: &Path, kills: u32, rng: &mut Rng) -> Upgra
         }
         if process.ended().await.is_none() {
             upgrades.findings.push(format!("{verb} did not end after {signals:?}"));
+            // One finding is enough: its lock would be the next.
+            process.signal(Signal::KILL);
+            process.ended().await;
         }
         upgrades.kills += 1;
         let found = content(&file).await;
