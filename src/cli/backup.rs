@@ -5,9 +5,10 @@ use std::path::Path;
 use serde::Serialize;
 use triggerd::clock::{SystemClock, monotonic};
 use triggerd::queue::sqlite;
+use triggerd::shutdown::Signals;
 use triggerd::{config, daemon};
 
-use super::failure::Failure;
+use super::failure::{Failure, NOT_WELL};
 use super::print;
 
 #[derive(Serialize)]
@@ -21,8 +22,15 @@ struct Done {
 pub(crate) async fn run(file: Option<&Path>, verb: &super::Backup) -> Result<(), Failure> {
     let config = config::load(file)?;
     let started = monotonic();
-    let copied =
-        sqlite::backup(&daemon::database_options(&config.database), &verb.file, &SystemClock).await?;
+    let options = daemon::database_options(&config.database);
+    let mut signals = Signals::new()
+        .map_err(|error| Failure::new(NOT_WELL, format!("signals cannot be taken over: {error}")))?;
+    let copied = tokio::select! {
+        copied = sqlite::backup(&options, &verb.file, &SystemClock) => copied?,
+        _ = signals.next() => {
+            return Err(Failure::new(NOT_WELL, "ended by a signal: there is no backup, and nothing is left of it"));
+        }
+    };
     let done = Done {
         path: copied.path.display().to_string(),
         bytes: copied.bytes,

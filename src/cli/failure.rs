@@ -88,6 +88,7 @@ const fn remedy(error: &queue::Error) -> &'static str {
         | queue::Error::Replaced(_)
         | queue::Error::Ended
         | queue::Error::Restored { .. }
+        | queue::Error::Copy(_)
         | queue::Error::Refused(_) => "",
     }
 }

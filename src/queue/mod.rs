@@ -73,6 +73,9 @@ pub enum Error {
         /// How that is known.
         origin: String,
     },
+    /// A copy of it cannot be written.
+    #[error("the copy cannot be written: {0}")]
+    Copy(String),
     /// What was asked for makes no sense here.
     #[error("{0}")]
     Refused(String),
@@ -85,7 +88,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Corrupt(_) | Self::Newer { .. } => 65,
-            Self::Unavailable { .. } | Self::Replaced(_) => 69,
+            Self::Unavailable { .. } | Self::Replaced(_) | Self::Copy(_) => 69,
             Self::Locked(_) => 75,
             Self::Restored { .. } => 78,
             Self::Ended | Self::Refused(_) => 1,

@@ -1,7 +1,9 @@
 //! `triggerd backup`: a copy of one instant, made while others write, that is sound, marked, and its owner's alone.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
@@ -103,9 +105,68 @@ fn a_backup_overwrites_nothing_and_leaves_nothing_of_one_that_failed() {
     }
     let damaged = place.triggerd(&["backup", "copy.db"]);
     assert_eq!(code(&damaged), 65, "{damaged:?}");
-    let left: Vec<_> =
-        names(&place.path("")).into_iter().filter(|name| !name.starts_with("queue.db-")).collect();
-    assert_eq!(left, before);
+    assert_eq!(left(&place), before);
+}
+
+/// Some pages to copy.
+const MUCH: &str = "
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40)
+    INSERT INTO outputs (request_id, bytes, body) SELECT i, 1048576, zeroblob(1048576) FROM n";
+
+/// What is in a folder, but for what SQLite leaves beside a database.
+fn left(place: &Place) -> Vec<String> {
+    names(&place.path("")).into_iter().filter(|name| !name.starts_with("queue.db-")).collect()
+}
+
+#[test]
+fn a_backup_that_has_no_room_names_its_own_folder_and_leaves_nothing() {
+    let place = Place::migrated();
+    place.sql(MUCH);
+    std::fs::create_dir(place.path("backups")).unwrap();
+    let before = left(&place);
+    // 512 KiB, in blocks of 512 bytes.
+    let script = "ulimit -f 1024 && exec \"$0\" backup backups/copy.db";
+    let output = std::process::Command::new("/bin/sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_triggerd")])
+        .current_dir(place.path(""))
+        .env_clear()
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 69, "{output:?}");
+    let said = errors(&output);
+    assert!(said.contains(&format!("see the room in {}", place.path("backups").display())), "{said}");
+    assert!(!said.contains("database.url"), "{said}");
+    assert_eq!(left(&place), before);
+    assert_eq!(names(&place.path("backups")), [""; 0]);
+}
+
+#[test]
+fn a_backup_that_a_signal_ends_leaves_nothing() {
+    let place = Place::migrated();
+    place.sql(MUCH);
+    for signal in [Signal::TERM, Signal::INT] {
+        let before = left(&place);
+        // It may be done before the signal comes: then once more.
+        let ended = (0..50).find_map(|_| {
+            let command = &mut place.command(&["backup", "copy.db"]);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let begun = || names(&place.path("")).iter().any(|name| name.starts_with(".copy.db-"));
+            while !begun() && child.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            let _ = kill_process(Pid::from_child(&child), signal);
+            let output = child.wait_with_output().unwrap();
+            let is_done = output.status.success();
+            if is_done {
+                std::fs::remove_file(place.path("copy.db")).unwrap();
+            }
+            (!is_done).then_some(output)
+        });
+        let ended = ended.expect("one of them was not done yet");
+        assert_eq!(code(&ended), 1, "{ended:?}");
+        assert!(errors(&ended).contains("ended by a signal"), "{ended:?}");
+        assert_eq!(left(&place), before);
+    }
 }
 
 #[test]

@@ -116,6 +116,13 @@ async fn read(c: &mut SqliteConnection, options: &Options, full: bool) -> Result
     })
 }
 
+/// Bytes of the pages that something is in.
+pub(super) async fn used(c: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    let pages =
+        number(c, "PRAGMA page_count").await?.saturating_sub(number(c, "PRAGMA freelist_count").await?);
+    Ok(pages * number(c, "PRAGMA page_size").await?)
+}
+
 async fn number(c: &mut SqliteConnection, pragma: &'static str) -> Result<u64, sqlx::Error> {
     let number: i64 = sqlx::query(pragma).fetch_one(c).await?.try_get(0)?;
     Ok(number.max(0).cast_unsigned())
