@@ -28,6 +28,8 @@ pub struct Moved {
     pub pages: i64,
     /// Pages that the log has.
     pub of: i64,
+    /// Bytes that somebody keeps from being moved: none if some could be moved while it was looked at.
+    pub held_back: u64,
 }
 
 /// How a database is.
@@ -130,22 +132,49 @@ async fn number(c: &mut SqliteConnection, pragma: &'static str) -> Result<u64, s
 
 /// Waits for nobody, and lets nobody wait.
 async fn moved(c: &mut SqliteConnection) -> Result<Moved, sqlx::Error> {
-    let mut moved = Moved { pages: 0, of: 0 };
+    let page = number(c, "PRAGMA page_size").await?;
+    let mut seen: Vec<(i64, i64)> = Vec::new();
     for nth in 0..TRIES {
         if nth > 0 {
             tokio::time::sleep(TRY_PAUSE).await;
         }
         let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut *c).await?;
-        moved = Moved { pages: row.try_get(2)?, of: row.try_get(1)? };
-        if moved.pages >= moved.of {
+        seen.push((row.try_get(2)?, row.try_get(1)?));
+        if held_back(&seen) == 0 {
             break;
         }
     }
-    Ok(moved)
+    let (pages, of) = seen.last().copied().unwrap_or_default();
+    Ok(Moved { pages, of, held_back: held_back(&seen).cast_unsigned() * page })
+}
+
+/// Pages that were not moved in any of some tries, each of which says how many are moved, and of how many. On a busy table some
+/// are left each time, but others.
+fn held_back(seen: &[(i64, i64)]) -> i64 {
+    match seen {
+        [(first, _), .., (pages, of)] if seen.iter().all(|(pages, _)| pages == first) => (of - pages).max(0),
+        [(pages, of)] => (of - pages).max(0),
+        _ => 0,
+    }
 }
 
 /// Whether somebody holds the lock that only one daemon may hold. It is let go at once.
 fn is_locked(database: &Path) -> bool {
     std::fs::File::open(lock_path(database))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_held_back_only_where_nothing_of_it_is_moved() {
+        assert_eq!(held_back(&[(5, 9000), (5, 9100)]), 9095);
+        assert_eq!(held_back(&[(0, 9000), (0, 9000), (0, 9000)]), 9000);
+        assert_eq!(held_back(&[(100, 9000), (8000, 9000), (9000, 9100)]), 0, "it advances");
+        assert_eq!(held_back(&[(8000, 9000), (20, 60), (20, 900)]), 0, "it was begun anew in between");
+        assert_eq!(held_back(&[(9000, 9000), (9000, 9000)]), 0);
+        assert_eq!(held_back(&[(-1, -1), (-1, -1)]), 0, "somebody else was just moving it");
+    }
 }
