@@ -69,9 +69,12 @@ fn judge(room: Room) -> Vec<Finding> {
     let mut findings = Vec::new();
     let there = format!("{} are free", size(free));
     const MAKE_ROOM: &str = "make room; what is past its time goes by `triggerd prune`";
+    // Deleting needs room first.
+    const FIRST: &str =
+        "delete other files of that file system, or make it larger; only then does `triggerd prune` help";
     if free < 64 * MIB {
-        findings.push(Finding::error(CHECK, format!("only {there}"), MAKE_ROOM));
-    } else if free < GIB || (free < total / 10 && free < 10 * GIB) {
+        findings.push(Finding::error(CHECK, format!("only {there}"), FIRST));
+    } else if free < 128 * MIB || (free < total / 10 && free < 10 * GIB) {
         findings.push(Finding::warning(
             CHECK,
             format!("only {there}: requests cannot be inserted nor fired once the disk is full"),
@@ -106,7 +109,9 @@ mod tests {
     fn room_is_judged_by_itself_by_the_disk_and_by_the_database() {
         let cases = [
             ((63 * MIB, 100 * GIB, 0, None), Level::Error),
-            ((GIB - 1, 2 * GIB, 0, None), Level::Warning),
+            ((127 * MIB, 500 * MIB, 0, None), Level::Warning),
+            ((128 * MIB, 500 * MIB, 0, None), Level::Ok),
+            ((GIB - 1, 2 * GIB, 0, None), Level::Ok),
             ((9 * GIB, 100 * GIB, 0, None), Level::Warning),
             ((50 * GIB, 1000 * GIB, 0, None), Level::Ok),
             ((50 * GIB, 100 * GIB, 51 * GIB, None), Level::Warning),
