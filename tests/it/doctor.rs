@@ -114,8 +114,13 @@ fn without_a_database_or_a_configuration_it_says_so() {
     let found = examined(&place);
     let (level, message, _) = &found["database"][0];
     assert!(level == "error" && message.contains("`triggerd migrate` makes it"), "{message}");
-    place.configure("[nonsense]\n");
-    assert_eq!(code(&place.triggerd(&["doctor"])), 78);
+    place.configure("[nonsense]\n[dispatch]\nmax_in_flight = \"x\"\n");
+    let output = place.triggerd(&["doctor", "--json"]);
+    assert_eq!(code(&output), 78);
+    let found = findings(&String::from_utf8(output.stdout).unwrap());
+    let problems: Vec<_> = found["configuration"].iter().map(|(level, ..)| level.as_str()).collect();
+    assert!(problems.len() >= 2 && problems.iter().all(|level| *level == "error"), "{found:?}");
+    assert!(found.contains_key("producers") && !found.contains_key("database"), "{found:?}");
 }
 
 #[tokio::test]

@@ -27,6 +27,9 @@ use self::processes::Processes;
 use super::failure::{Failure, NOT_WELL};
 use super::{check, print};
 
+const CONFIGURATION: &str = "configuration";
+const WHAT_KEYS_MEAN: &str = "what each key means is in docs/configuration.md";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
@@ -62,7 +65,13 @@ impl Finding {
 }
 
 pub(crate) async fn run(file: Option<&Path>, verb: &super::Doctor) -> Result<(), Failure> {
-    let config = config::load(file)?;
+    let config = match config::load(file) {
+        Ok(config) => config,
+        Err(error) => {
+            print(&unusable(&error), verb.json)?;
+            return Err(Failure::silent(error.exit_code()));
+        }
+    };
     let findings = examine(&config, verb.full).await;
     print(&findings, verb.json)?;
     let worst = findings.iter().map(|finding| finding.level).max();
@@ -94,13 +103,17 @@ async fn examine(config: &Config, full: bool) -> Vec<Finding> {
     findings
 }
 
+/// What can be said without a configuration that can be used: where the database is, nobody knows.
+fn unusable(error: &config::Error) -> Vec<Finding> {
+    let problems = error.problems().iter();
+    let told = problems.map(|problem| Finding::error(CONFIGURATION, problem, WHAT_KEYS_MEAN));
+    told.chain([producers::check()]).collect()
+}
+
 /// What is said of a configuration that can be used, and whether its secrets can be had, by whoever runs this.
 fn configuration(config: &Config) -> Vec<Finding> {
-    const CHECK: &str = "configuration";
-    let warned = config
-        .warnings
-        .iter()
-        .map(|warning| Finding::warning(CHECK, warning, "what each key means is in docs/configuration.md"));
+    let warned =
+        config.warnings.iter().map(|warning| Finding::warning(CONFIGURATION, warning, WHAT_KEYS_MEAN));
     let missing = check::unreadable(config).map(|problem| {
         Finding::error(
             "credentials",
@@ -112,7 +125,8 @@ fn configuration(config: &Config) -> Vec<Finding> {
     let mut findings: Vec<_> = warned.chain(missing).collect();
     if findings.is_empty() {
         let (triggers, credentials) = (config.triggers.len(), config.credentials.len());
-        findings.push(Finding::ok(CHECK, format!("triggers: {triggers}, credentials: {credentials}")));
+        findings
+            .push(Finding::ok(CONFIGURATION, format!("triggers: {triggers}, credentials: {credentials}")));
     }
     findings
 }
