@@ -385,7 +385,7 @@ def not_ours():
   os.chown(site.disk, NOBODY, NOBODY)
   site.start(*ordinary).ready()
   site.stop()
-  for suffix in ("", "-wal", "-shm", ".lock"):
+  for suffix in ("", "-wal", "-shm", ".lock", ".flights", ".flights.new", ".ballast"):
     path = site.database + suffix
     made = not os.path.exists(path)
     with open(path, "ab"):

@@ -91,7 +91,8 @@ impl Tape {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             // What is not SQLite's, or not for the disk, plays no part.
-            if [".lock", "-shm", ".ballast", ".flights"].iter().any(|end| name.ends_with(end)) {
+            if [".lock", "-shm", ".ballast", ".flights", ".flights.new"].iter().any(|end| name.ends_with(end))
+            {
                 continue;
             }
             state.before.push(std::fs::read(folder.join(&name)).unwrap());

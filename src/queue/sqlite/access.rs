@@ -49,7 +49,7 @@ pub(super) fn check(database: &Path) -> Result<(), Error> {
             ),
         ));
     }
-    for suffix in ["", "-wal", "-shm", ".lock", ".flights"] {
+    for suffix in ["", "-wal", "-shm", ".lock", ".flights", ".flights.new", ".ballast"] {
         let path = beside(suffix);
         if path.exists() && access(&path, Access::READ_OK | Access::WRITE_OK).is_err() {
             return Err(refused(

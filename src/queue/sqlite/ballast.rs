@@ -5,11 +5,11 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
 use super::modes;
@@ -129,10 +129,7 @@ impl Ballast {
     }
 
     fn give_up(&self) -> io::Result<()> {
-        if !self.path.exists() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        File::options().write(true).open(&self.path)?.set_len(0)
+        open(&self.path)?.set_len(0)
     }
 
     fn make(&self) -> io::Result<()> {
@@ -169,9 +166,17 @@ impl Ballast {
     }
 }
 
-/// Whether it is there, and not only by name.
+/// Whether it is there, and not only by name, and can be given up.
 fn is_made(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|file| file.is_file() && file.blocks() * 512 >= SIZE)
+    open(path)
+        .and_then(|file| file.metadata())
+        .is_ok_and(|file| file.is_file() && file.blocks() * 512 >= SIZE)
+}
+
+/// The file itself, and none elsewhere that somebody has put a link to in its place.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    File::options().write(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 #[cfg(test)]
@@ -209,6 +214,19 @@ mod tests {
         let before = inode();
         assert!(matches!(Ballast::new(&database).state, State::Held));
         assert_eq!(inode(), before);
+    }
+
+    #[test]
+    fn a_file_elsewhere_is_neither_taken_for_it_nor_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("queue.db.ballast"), folder.path().join("other"));
+        std::fs::write(&other, vec![1; SIZE as usize]).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let mut ballast = Ballast::new(&folder.path().join("queue.db"));
+        assert!(matches!(ballast.state, State::Missing));
+        ballast.failed(13);
+        assert!(ballast.is_given_up());
+        assert_eq!(other.metadata().unwrap().len(), SIZE);
     }
 
     #[test]

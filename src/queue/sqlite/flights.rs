@@ -203,8 +203,13 @@ impl Flights {
         if self.open().is_some()
             && let Err(error) = std::fs::rename(prepared(&self.path), &self.path)
         {
-            // It is found where it is.
-            tracing::debug!(%error, "the flight record keeps its first name: {error}");
+            // The next start finds it where it is; the one after that would not.
+            tracing::warn!(
+                %error,
+                "the flight record keeps the name {} ({error}): see whose {} is",
+                prepared(&self.path).display(),
+                self.path.display()
+            );
         }
     }
 
