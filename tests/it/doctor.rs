@@ -99,13 +99,28 @@ fn what_is_wrong_is_told_with_what_to_do() {
 
 #[test]
 fn a_file_that_every_user_may_read_is_told_and_a_line_is_for_a_person() {
-    let place = Place::migrated();
-    std::fs::set_permissions(place.path("queue.db"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    let output = place.triggerd(&["doctor"]);
-    assert_eq!(code(&output), 1);
-    let said = String::from_utf8(output.stdout).unwrap();
-    let line = said.lines().find(|line| line.contains("every user may read")).expect(&said);
-    assert!(line.starts_with("error    files: ") && line.contains(": chmod o= /"), "{line}");
+    for name in ["queue.db", "queue.db.before-upgrade-from-2", "queue.db.rescued", "log"] {
+        let place = Place::migrated();
+        let everybody = std::fs::Permissions::from_mode(0o644);
+        if name == "log" {
+            std::fs::create_dir(place.path(name)).unwrap();
+            std::fs::set_permissions(place.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+            let configuration = std::fs::read_to_string(place.path("triggerd.toml")).unwrap();
+            place.configure(&format!(
+                "{configuration}[log]\ndirectory = \"{}\"\n",
+                place.path(name).display()
+            ));
+        } else {
+            std::fs::File::options().append(true).create(true).open(place.path(name)).unwrap();
+            std::fs::set_permissions(place.path(name), everybody).unwrap();
+        }
+        let output = place.triggerd(&["doctor"]);
+        assert_eq!(code(&output), 1);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let told = format!("every user may read {}", place.path(name).display());
+        let line = said.lines().find(|line| line.contains(&told)).expect(&said);
+        assert!(line.starts_with("error    files: ") && line.contains(": chmod o= /"), "{line}");
+    }
 }
 
 #[test]

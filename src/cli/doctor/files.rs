@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
+use triggerd::queue::sqlite::SCHEMA_VERSION;
 
 use super::Finding;
 
@@ -45,13 +46,18 @@ pub(super) fn check(database: &Path, logs: Option<&Path>) -> Vec<Finding> {
             "make it, writable for the daemon's user, or change database.url",
         )];
     };
-    let beside = ["", "-wal", "-shm", ".lock", ".flights", ".ballast"].into_iter().filter_map(|suffix| {
+    let beside = |suffix: &str| {
         let mut name = database.as_os_str().to_owned();
         name.push(suffix);
         Entry::read(PathBuf::from(name))
-    });
-    let files: Vec<_> = beside.collect();
+    };
+    let used = ["", "-wal", "-shm", ".lock", ".flights", ".flights.new", ".ballast"];
+    let files: Vec<_> = used.into_iter().filter_map(beside).collect();
     let mut findings = judge(&entry, &files);
+    let upgrades = (1..SCHEMA_VERSION).map(|from| format!(".before-upgrade-from-{from}"));
+    let copies = upgrades.chain([".rescued".to_owned()]).filter_map(|suffix| beside(&suffix));
+    findings.extend(copies.filter_map(|copy| secrecy(&copy)));
+    findings.extend(logs.and_then(|logs| Entry::read(logs.to_owned())).and_then(|logs| secrecy(&logs)));
     let writable = Access::WRITE_OK | Access::EXEC_OK;
     for folder in std::iter::once(folder).chain(logs) {
         if let Err(error) = rustix::fs::access(folder, writable) {
@@ -91,14 +97,7 @@ fn judge(folder: &Entry, files: &[Entry]) -> Vec<Finding> {
     }
     for file in files {
         let name = file.path.display();
-        if file.mode & 0o007 != 0 {
-            let what = if file.mode & 0o002 == 0 { "read" } else { "write" };
-            findings.push(Finding::error(
-                CHECK,
-                format!("every user may {what} {name}, if the folder lets them in"),
-                format!("chmod o= {name}"),
-            ));
-        }
+        findings.extend(secrecy(file));
         // The folder is the daemon's, unless it is root's.
         if folder.uid != 0 && !file.is_writable_by(folder.uid, folder.gid) {
             findings.push(Finding::error(
@@ -115,6 +114,20 @@ fn judge(folder: &Entry, files: &[Entry]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What is said of something that is everybody's.
+fn secrecy(entry: &Entry) -> Option<Finding> {
+    if entry.mode & 0o007 == 0 {
+        return None;
+    }
+    let name = entry.path.display();
+    let what = if entry.mode & 0o002 == 0 { "read" } else { "write" };
+    Some(Finding::error(
+        CHECK,
+        format!("every user may {what} {name}, if the folder lets them in"),
+        format!("chmod o= {name}"),
+    ))
 }
 
 #[cfg(test)]
