@@ -65,6 +65,9 @@ pub struct Options {
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same at the start, which tries again as long as it is wanted, and should hear soon that it is not.
 const START_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Tries to take the lock of the daemon.
+const LOCK_TRIES: u32 = 3;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// The daemon checkpoints at 2 MiB of 4 KiB pages, so that producers, who do at 4 MiB, seldom do.
 const CHECKPOINT_PAGES: &str = "512";
 /// The WAL file is cut back to this after a checkpoint.
@@ -126,19 +129,25 @@ fn lock_path(database: &Path) -> PathBuf {
 }
 
 /// Takes the lock that only one daemon, or one migration, may hold. It ends with the file that is returned, or
-/// with the process.
-fn lock(database: &Path) -> Result<std::fs::File, Error> {
+/// with the process. Whoever only looks whether it is held, holds it for a moment: so it is tried more than once.
+async fn lock(database: &Path) -> Result<std::fs::File, Error> {
     let path = lock_path(database);
     let unavailable = |e: std::io::Error| Error::Unavailable {
         what: format!("open the lock file {}: {e}", path.display()),
         source: None,
     };
     let file = modes::open_or_create(&path).map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked(path.display().to_string())),
-        Err(std::fs::TryLockError::Error(e)) => Err(unavailable(e)),
+    for nth in 1..=LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) if nth < LOCK_TRIES => {
+                tokio::time::sleep(LOCK_PAUSE).await
+            }
+            Err(std::fs::TryLockError::WouldBlock) => break,
+            Err(std::fs::TryLockError::Error(e)) => return Err(unavailable(e)),
+        }
     }
+    Err(Error::Locked(path.display().to_string()))
 }
 
 /// A driver's error, by what the caller can do. Codes are SQLite's result codes, primary ones in the low byte.
@@ -188,7 +197,7 @@ impl SqliteStore {
     pub async fn open(options: Options, triggers: &[Arc<Trigger>]) -> Result<Self, Error> {
         let options = options.resolved();
         access::check(&options.path)?;
-        let lock = lock(&options.path)?;
+        let lock = lock(&options.path).await?;
         schema::migrate_locked(&options, triggers, schema::Opener::Daemon).await?;
         Self::begin(options, lock, schema::expected().await?)
     }
@@ -205,7 +214,7 @@ impl SqliteStore {
     ) -> Result<Option<Self>, Error> {
         let options = options.resolved();
         access::check(&options.path)?;
-        let lock = lock(&options.path)?;
+        let lock = lock(&options.path).await?;
         let Some(_) = schema::migrate_patiently(&options, triggers, &give_up).await? else { return Ok(None) };
         let expected = schema::expected().await?;
         // Nothing is waited for after this look: whoever says it later finds a store to be closed.

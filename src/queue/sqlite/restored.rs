@@ -93,7 +93,7 @@ pub async fn restored(
         return Err(Error::Refused(format!("there is no database at {}", options.path.display())));
     }
     access::check(&options.path)?;
-    let _lock = lock(&options.path)?;
+    let _lock = lock(&options.path).await?;
     // A file that is refused is left as it is.
     let mut connection = open(&options.connect()).await?;
     let found = schema::version(&mut connection).await?;

@@ -61,7 +61,7 @@ pub struct Migrated {
 pub async fn migrate(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Migrated, Error> {
     let options = options.clone().resolved();
     access::check(&options.path)?;
-    let _lock = lock(&options.path)?;
+    let _lock = lock(&options.path).await?;
     migrate_locked(&options, triggers, Opener::Operator).await
 }
 

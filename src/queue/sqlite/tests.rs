@@ -297,3 +297,16 @@ fn what_is_written_of_an_invocation_is_read_back() {
         prop_assert_eq!((row.invocation, row.due_at), (next, due_at));
     });
 }
+
+#[tokio::test]
+async fn whoever_holds_the_lock_for_a_moment_keeps_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("queue.db");
+    let looks = modes::open_or_create(&lock_path(&database)).unwrap();
+    looks.try_lock_shared().unwrap();
+    // The first try comes before that.
+    let (held, ()) = tokio::join!(lock(&database), async { drop(looks) });
+    let held = held.unwrap();
+    assert!(matches!(lock(&database).await, Err(Error::Locked(_))));
+    drop(held);
+}

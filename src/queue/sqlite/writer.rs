@@ -430,7 +430,7 @@ mod tests {
         let options = Options { path: folder.path().join("queue.db"), full: true, checkpoint: true };
         let triggers = [Arc::new(Trigger::new("t", Url::parse("https://api.example/").unwrap()))];
         schema::migrate(&options, &triggers).await.unwrap();
-        let lock = super::super::lock(&options.path).unwrap();
+        let lock = super::super::lock(&options.path).await.unwrap();
         let expected = schema::expected().await.unwrap();
         let flights = Arc::new(Flights::new(&options.path));
         let mut writer = Writer::new(options, flights, lock, expected, watch::Sender::default());
