@@ -42,6 +42,8 @@ fn examined(place: &Place) -> BTreeMap<String, Vec<(String, String, String)>> {
 async fn an_installation_at_work_has_nothing_wrong() {
     let site = Site::new(CONFIGURATION);
     let daemon = site.start().await;
+    // The log says so a moment before the table does.
+    site.table().await.until("SELECT count(*) FROM daemon WHERE ready_at IS NOT NULL", 1).await;
     for arguments in [&["doctor", "--json"][..], &["doctor", "--full", "--json"]] {
         let (_, said) = site.verb(arguments).await;
         let mut found = findings(&said);
