@@ -102,11 +102,11 @@ async fn interim_answers_without_end_are_no_answer() {
     let client = new_client(None);
     let flood = || Answer::raw("").then(Then::Repeat("HTTP/1.1 103 Early Hints\r\n\r\n"));
     let far_end = FarEnd::start(move |_| flood()).await;
-    let [fire, _] = both_ways(&far_end.url("/start"), LONG);
-    let result = bounded(client.exchange(fire)).await;
+    let trigger = Trigger::new("t", far_end.url("/start"));
+    let result = fire(&client, &trigger).await;
     assert_eq!(end(&result, "127.0.0.1"), End::Lost, "{result:?}");
     // A poll is cut off by its time.
-    let [_, ask] = both_ways(&far_end.url("/status"), SHORT);
+    let ask = asking(trigger, far_end.url("/status"), false, SHORT);
     let result = bounded(client.exchange(ask)).await;
     assert_eq!(end(&result, "127.0.0.1"), End::TooSlow, "{result:?}");
 }
