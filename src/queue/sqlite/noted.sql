@@ -2,5 +2,5 @@
 -- array of [id, attempt]. By primary key.
 SELECT r.id
 FROM json_each(?1) AS j CROSS JOIN requests AS r ON r.id = j.value ->> 0
-WHERE CAST(r.attempt AS INTEGER) < j.value ->> 1
+WHERE typeof(r.attempt) = 'integer' AND r.attempt < j.value ->> 1
 LIMIT 1
