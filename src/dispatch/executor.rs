@@ -68,9 +68,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             return;
         };
         let call = call.clone();
-        if let Some(before) = &flight.before
-            && (before.invocation.is_late(now) || before.invocation.is_stale(now))
-        {
+        // Its deadline counts from its firing, but may have passed in the queue.
+        let invocation = &flight.row.invocation;
+        if flight.before.is_some() && (invocation.is_late(now) || invocation.is_stale(now)) {
             self.lanes.leave(seat);
             return self.take_back(id);
         }

@@ -30,12 +30,12 @@ pub(super) fn begin(mut turn: Turn, cx: &Context<'_>) -> Step {
 }
 
 impl Invocation {
-    /// As it was before its intent, whose firing was never sent and is not charged. When that became due is not known any
-    /// more, and whether it was the first of its round only by what the round remembers.
+    /// As it was before its intent, whose firing was never sent and is not charged. Whether it was the first of its round is
+    /// known by what the round remembers; when it became due is not known any more.
     #[must_use]
     pub fn before_intent(mut self) -> Self {
         let first = Memory { counted_deadline: self.memory.counted_deadline, ..Memory::default() };
-        if self.memory == first && self.http_status.is_none() {
+        if self.memory == first {
             self.started_at = None;
             if self.memory.counted_deadline {
                 self.deadline_at = None;
@@ -271,6 +271,7 @@ fn attempt(
 /// Surely not started, and at the cost of no limit: fire again at once with a renewed credential. From the second time
 /// on the credential's gate decides when; the wait here is for a trigger without one, which nothing else holds back.
 fn unauthorized(mut turn: Turn, trouble: Trouble, cx: &Context<'_>) -> Step {
+    turn.next.memory.uncounted = true;
     const AFTER_THE_SECOND: Duration = Duration::from_secs(1);
     let again = turn.next.trouble.as_ref().is_some_and(|last| last.code == trouble.code);
     turn.next.trouble = Some(trouble);
@@ -292,6 +293,8 @@ fn not_started(
 ) -> Step {
     if counts {
         turn.next.memory.refusals = turn.next.memory.refusals.saturating_add(1);
+    } else {
+        turn.next.memory.uncounted = true;
     }
     turn.next.trouble = Some(trouble.clone());
     if let Some(end) = ended_before_start(&turn, cx) {

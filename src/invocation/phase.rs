@@ -208,6 +208,9 @@ pub struct Memory {
     /// Ambiguous or faulted firings of this round.
     #[serde(skip_serializing_if = "is_zero")]
     pub repeats: u32,
+    /// A firing of this round has ended that neither limit counts: its credential was refused, or could not be had.
+    #[serde(skip_serializing_if = "is_false")]
+    pub uncounted: bool,
     /// Set by the first ambiguous firing of the round: a remote job may exist that nobody follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doubt: Option<Code>,
@@ -372,6 +375,7 @@ mod tests {
         let full = Memory {
             refusals: 2,
             repeats: 1,
+            uncounted: true,
             doubt: Some(Code::GatewayError),
             waits: 7,
             run: Some(Run { kind: RunKind::Lost, count: 3, since: UnixMillis(9) }),

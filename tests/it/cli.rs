@@ -548,14 +548,16 @@ fn times_are_local() {
     assert_eq!(code(&unknown), 2, "no zone is guessed: {unknown:?}");
 }
 
-/// Starts `submit --wait`, plays the daemon once the request is there, and gives what came of it.
-fn submit_and_wait(place: &Place, arguments: &[&str], ending: &'static str) -> Output {
+/// Starts `submit --wait`, plays the daemon once that has said so many lines, and gives what came of it.
+fn submit_and_wait(place: &Place, arguments: &[&str], lines: usize, ending: &'static str) -> Output {
     use std::io::{BufRead, BufReader, Read};
     let mut submit = place.command(&[&["submit", "t", "--wait"], arguments].concat());
     let mut child = submit.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
-    stderr.read_line(&mut said).unwrap();
+    for _ in 0..lines {
+        stderr.read_line(&mut said).unwrap();
+    }
     place.sql(ending);
     stderr.read_to_string(&mut said).unwrap();
     let mut output = child.wait_with_output().unwrap();
@@ -571,6 +573,7 @@ fn submit_with_wait_prints_the_output_and_nothing_else() {
     let succeeded = submit_and_wait(
         &place,
         &[],
+        1,
         "BEGIN;
          UPDATE requests SET state = 'succeeded', finished_at = created_at WHERE id = 1;
          INSERT INTO outputs (request_id, bytes, body) VALUES (1, 3, x'00ff0a');
@@ -581,6 +584,7 @@ fn submit_with_wait_prints_the_output_and_nothing_else() {
     let failed = submit_and_wait(
         &place,
         &["--json"],
+        1,
         "BEGIN;
          UPDATE requests SET state = 'failed', error_code = 'job_faulted', error_message = 'no', finished_at = created_at WHERE id = 2;
          INSERT INTO outputs (request_id, bytes, body) VALUES (2, 4, 'oops');
@@ -603,6 +607,7 @@ fn submit_with_wait_says_that_an_output_is_not_whole_and_that_nobody_fires_it() 
     let cut = submit_and_wait(
         &place,
         &[],
+        2,
         "BEGIN;
          UPDATE requests SET state = 'succeeded', error_code = 'output_too_large', error_message = 'cut', finished_at = created_at;
          INSERT INTO outputs (request_id, bytes, truncated, body) VALUES (1, 9, 1, 'some');

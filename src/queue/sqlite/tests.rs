@@ -234,10 +234,12 @@ fn memory() -> impl Strategy<Value = Memory> {
     let kind = prop_oneof![Just(RunKind::Lost), Just(RunKind::Fault), Just(RunKind::Unreadable)];
     let run = (kind, any::<u32>(), instant()).prop_map(|(kind, count, since)| Run { kind, count, since });
     let doubt = proptest::option::of(code());
-    (0..3_u32, any::<u32>(), doubt, any::<u32>(), proptest::option::of(run), any::<bool>()).prop_map(
-        |(refusals, repeats, doubt, waits, run, counted_deadline)| Memory {
+    let flags = (any::<bool>(), any::<bool>());
+    (0..3_u32, any::<u32>(), doubt, any::<u32>(), proptest::option::of(run), flags).prop_map(
+        |(refusals, repeats, doubt, waits, run, (uncounted, counted_deadline))| Memory {
             refusals,
             repeats,
+            uncounted,
             doubt,
             waits,
             run,
