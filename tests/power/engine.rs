@@ -227,5 +227,6 @@ async fn with_normal_a_loss_of_power_may_fire_a_trigger_twice_but_loses_no_inser
     let found = lose_power(false).await;
     println!("the engine, normal: {found:?}");
     assert_eq!(found.gone, 0);
-    assert!(found.repeated > 0, "is it normal at all?");
+    // What was committed since the last sign of life may be lost: an intent, or a status URI.
+    assert!(found.repeated + found.forgotten > 0, "is it normal at all?");
 }

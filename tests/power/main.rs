@@ -61,8 +61,9 @@ async fn with_normal_the_last_commits_may_be_lost_but_none_of_them_by_halves() {
     let manner = Manner { full: false, producers_full: false, ..LONG };
     let found = figures("normal", manner, Survey::new(Disk::Honest, Promise::Consistent)).await;
     assert_eq!(found.problems, [""; 0]);
-    assert!(found.lost > 10, "{} lost: is it normal at all?", found.lost);
-    // 2 MiB, and the commit that goes beyond.
+    // A sign of life is synced, and there is one in each round.
+    assert!((1..=10).contains(&found.lost), "{} lost: is it normal at all?", found.lost);
+    // 2 MiB, and the commit that goes beyond, where there is none.
     assert!(found.unsynced < 3 << 20, "{} bytes", found.unsynced);
 }
 

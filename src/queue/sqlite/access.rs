@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+use rustix::io::Errno;
 use rustix::process::{getgid, getuid};
 
 use crate::queue::Error;
@@ -51,7 +52,9 @@ pub(super) fn check(database: &Path) -> Result<(), Error> {
     }
     for suffix in ["", "-wal", "-shm", ".lock", ".flights", ".flights.new", ".ballast"] {
         let path = beside(suffix);
-        if path.exists() && access(&path, Access::READ_OK | Access::WRITE_OK).is_err() {
+        // One that is gone is nobody's: others make and remove them meanwhile.
+        let mine = access(&path, Access::READ_OK | Access::WRITE_OK);
+        if mine.is_err_and(|error| error != Errno::NOENT) {
             return Err(refused(
                 database,
                 &format!(
