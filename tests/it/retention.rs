@@ -158,11 +158,14 @@ async fn prune_deletes_what_the_dry_run_counts_also_behind_many_young_outputs() 
 #[tokio::test]
 async fn an_operator_prunes_beside_a_daemon_at_work_and_is_told_what_went() {
     let far = FarEnd::start(|_| Answer::status(202)).await;
-    let configuration =
-        format!("[triggers.t]\nurl = \"{}\"\ncall_mode = \"FireAndForget\"\n", far.url("/fire"));
+    let configuration = format!(
+        "[log]\nfilter = \"triggerd=debug\"\n[triggers.t]\nurl = \"{}\"\ncall_mode = \"FireAndForget\"\n",
+        far.url("/fire")
+    );
     let site = Site::new(&configuration);
     // It prunes when it starts, and finds nothing yet.
     let daemon = site.start().await;
+    daemon.logged("retention: 0 rows deleted").await;
     let mut table = site.table().await;
     table
         .run(
