@@ -258,10 +258,12 @@ impl Play {
         }
     }
 
-    async fn order(&self, order: Order) {
-        if let Some(orders) = &self.orders {
-            // One that has ended hears nothing.
-            let _ = orders.try_send(order);
+    async fn order(&mut self, mut order: Order) {
+        // The daemon waits until there is room, and so does this; one that has ended hears nothing.
+        while let Some(orders) = &self.orders {
+            let Err(mpsc::error::TrySendError::Full(back)) = orders.try_send(order) else { break };
+            order = back;
+            self.wait(100).await;
         }
         tokio::task::yield_now().await;
     }
