@@ -26,7 +26,7 @@ pub struct Copied {
 }
 
 /// Copies the database to a file that is not there yet, for its owner alone to read. The copy is of one instant, without free
-/// pages, and says that it is one: the daemon refuses it until [`super::restored`] was called. It gets its name when it was
+/// pages, and says that it is one: the daemon refuses it until [`super::restored()`] was called. It gets its name when it was
 /// looked through and is on the disk; before that it is in a folder of its own, and after an error, or if this is dropped,
 /// there is nothing left of it.
 ///
