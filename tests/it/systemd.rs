@@ -366,3 +366,10 @@ mod files {
         daemon.stop().await;
     }
 }
+
+/// Without the name of the boot no flight record can be kept, and each crash would leave more in doubt.
+#[test]
+fn the_unit_names_the_boot_that_it_hides_from_the_daemon() {
+    assert_eq!(one("ProcSubset"), "pid");
+    assert!(unit("Environment").contains(&"TRIGGERD_BOOT_ID=%b"), "{:?}", unit("Environment"));
+}
