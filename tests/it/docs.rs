@@ -9,6 +9,7 @@ use url::Url;
 
 const README: &str = include_str!("../../README.md");
 const REFERENCE: &str = include_str!("../../docs/reference.md");
+const SCHEDULING: &str = include_str!("../../docs/scheduling.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 const COMMAND_LINE: &str = include_str!("../../docs/command-line.md");
 const OPERATING: &str = include_str!("../../docs/operating.md");
@@ -17,7 +18,8 @@ const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_init.sql"),
     include_str!("../../migrations/sqlite/0002_status.sql"),
-    include_str!("../../migrations/sqlite/0003_backups.sql")
+    include_str!("../../migrations/sqlite/0003_backups.sql"),
+    include_str!("../../migrations/sqlite/0004_when_and_how_much.sql")
 );
 const DEFAULTS: &str = include_str!("../../config/defaults.toml");
 
@@ -61,7 +63,20 @@ fn every_table_view_and_column_is_in_the_reference() {
             assert_mentions(REFERENCE, "docs/reference.md", name);
         }
     }
-    for table in ["requests", "outputs", "attempts", "triggers", "daemon", "trigger_status"] {
+    let reference = [REFERENCE, SCHEDULING].concat();
+    for table in [
+        "requests",
+        "outputs",
+        "attempts",
+        "triggers",
+        "daemon",
+        "trigger_status",
+        "schedules",
+        "schedule_events",
+        "calendars",
+        "calendar_dates",
+        "request_groups",
+    ] {
         let start = SCHEMA.find(&format!("\nCREATE TABLE {table} (")).unwrap();
         let definition = SCHEMA[start + 2..].split("\n)").next().unwrap();
         let columns = definition.lines().skip(1).filter_map(|line| {
@@ -70,10 +85,14 @@ fn every_table_view_and_column_is_in_the_reference() {
             matches!(kind.trim_end_matches(','), "TEXT" | "INTEGER" | "BLOB").then_some(name)
         });
         let columns: Vec<_> = columns.filter(|name| (table, *name) != ("daemon", "id")).collect();
-        assert!(columns.len() > 4, "they were not found: {columns:?}");
+        assert!(columns.len() > 1, "they were not found: {columns:?}");
         for column in columns {
-            assert_mentions(REFERENCE, "docs/reference.md", column);
+            assert_mentions(&reference, "docs/reference.md or docs/scheduling.md", column);
         }
+    }
+    for line in SCHEMA.lines().filter_map(|line| line.split_once(" ADD COLUMN ")) {
+        let column = line.1.split(' ').next().unwrap();
+        assert_mentions(&reference, "docs/reference.md or docs/scheduling.md", column);
     }
 }
 

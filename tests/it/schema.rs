@@ -123,7 +123,7 @@ fn each_code_has_a_bad_statement() {
 async fn the_file_says_whose_it_is_and_has_one_daemon() {
     let (_folder, mut connection) = database().await;
     assert_eq!(rows(&mut connection, "PRAGMA application_id").await, [0x7472_6764.to_string()]);
-    assert_eq!(rows(&mut connection, "PRAGMA user_version").await, ["3"]);
+    assert_eq!(rows(&mut connection, "PRAGMA user_version").await, ["4"]);
     assert_eq!(
         rows(
             &mut connection,
@@ -636,7 +636,7 @@ async fn each_query_has_its_index_and_results_by_id_are_two_primary_key_look_ups
             "SEARCH r USING INTEGER PRIMARY KEY (rowid=?), SEARCH o USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
         ),
         (
-            "SELECT id FROM requests WHERE trigger_name = 'a' AND state = 'pending' ORDER BY priority DESC, coalesce(due_at, run_at), id".to_owned(),
+            "SELECT id FROM requests WHERE trigger_name = 'a' AND state = 'pending' AND held_by IS NULL ORDER BY priority DESC, coalesce(due_at, run_at), id".to_owned(),
             "SEARCH requests USING INDEX requests_candidates (trigger_name=?)",
         ),
         ("SELECT min(coalesce(due_at, run_at)) FROM requests WHERE state = 'pending'".to_owned(), "SEARCH requests USING INDEX requests_wake"),

@@ -19,6 +19,7 @@ impl Place {
             include_str!("../../../migrations/sqlite/0001_init.sql"),
             include_str!("../../../migrations/sqlite/0002_status.sql"),
             include_str!("../../../migrations/sqlite/0003_backups.sql"),
+            include_str!("../../../migrations/sqlite/0004_when_and_how_much.sql"),
             "INSERT INTO triggers (name, max_arguments) VALUES ('t', 100);"
         );
         place.run(sql).await;
@@ -84,7 +85,7 @@ async fn a_file_that_is_not_there_is_not_made() {
 async fn a_file_of_somebody_else_or_of_another_version_is_left_alone() {
     for (sql, expected) in [
         ("PRAGMA user_version = 1; CREATE TABLE requests (id)", "is not a database of triggerd"),
-        ("PRAGMA application_id = 1953654628; PRAGMA user_version = 4;", "newer than this program's 3"),
+        ("PRAGMA application_id = 1953654628; PRAGMA user_version = 5;", "newer than this program's 4"),
         ("PRAGMA application_id = 1953654628;", "run `triggerd migrate`"),
     ] {
         let place = Place { folder: tempfile::tempdir().unwrap() };

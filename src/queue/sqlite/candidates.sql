@@ -4,18 +4,18 @@
 WITH RECURSIVE level (priority) AS (
   SELECT (
     SELECT priority FROM requests INDEXED BY requests_candidates
-    WHERE state = 'pending' AND trigger_name = ?1 ORDER BY priority DESC LIMIT 1
+    WHERE state = 'pending' AND held_by IS NULL AND trigger_name = ?1 ORDER BY priority DESC LIMIT 1
   )
   UNION ALL
   SELECT (
     SELECT r.priority FROM requests AS r INDEXED BY requests_candidates
-    WHERE r.state = 'pending' AND r.trigger_name = ?1 AND r.priority < level.priority ORDER BY r.priority DESC LIMIT 1
+    WHERE r.state = 'pending' AND r.held_by IS NULL AND r.trigger_name = ?1 AND r.priority < level.priority ORDER BY r.priority DESC LIMIT 1
   )
   FROM level WHERE level.priority IS NOT NULL
 )
 SELECT r.id
 FROM level CROSS JOIN requests AS r INDEXED BY requests_candidates
-WHERE r.state = 'pending' AND r.trigger_name = ?1 AND r.priority = level.priority
+WHERE r.state = 'pending' AND r.held_by IS NULL AND r.trigger_name = ?1 AND r.priority = level.priority
   AND coalesce(r.due_at, r.run_at) <= ?2
   AND r.cancel_requested <> 1 -- what is neither 0 nor 1 is found to be bad when it is read
   AND (r.expires_at IS NULL OR r.expires_at > ?2)

@@ -3,12 +3,12 @@
 WITH RECURSIVE head (name) AS (
   SELECT (
     SELECT trigger_name FROM requests INDEXED BY requests_candidates
-    WHERE state = 'pending' ORDER BY trigger_name LIMIT 1
+    WHERE state = 'pending' AND held_by IS NULL ORDER BY trigger_name LIMIT 1
   )
   UNION ALL
   SELECT (
     SELECT r.trigger_name FROM requests AS r INDEXED BY requests_candidates
-    WHERE r.state = 'pending' AND r.trigger_name > head.name ORDER BY r.trigger_name LIMIT 1
+    WHERE r.state = 'pending' AND r.held_by IS NULL AND r.trigger_name > head.name ORDER BY r.trigger_name LIMIT 1
   )
   FROM head WHERE head.name IS NOT NULL
 )

@@ -17,7 +17,7 @@ use crate::queue::Error;
 use crate::trigger::Trigger;
 
 /// The `user_version` that this program writes and reads.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 /// From here on a copy of `triggerd backup` says that it is one.
 pub(super) const MARKED_SINCE: i64 = 3;
 /// "trgd": `application_id` of every database of this program.
