@@ -52,6 +52,23 @@ pub struct Retry {
     pub backoff: Backoff,
 }
 
+/// At most so many in so long. Both are above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub limit: u32,
+    /// In how long.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// From one to the next, where they are spread evenly.
+    #[must_use]
+    pub fn interval(self) -> Duration {
+        self.per / self.limit.max(1)
+    }
+}
+
 /// One `[triggers.NAME]` of the configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Trigger {

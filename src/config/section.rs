@@ -12,6 +12,7 @@ use std::time::Duration;
 use config::{Map, Value, ValueKind};
 
 use super::{source, units};
+use crate::trigger::Rate;
 
 /// What is wrong, in the order it was found. Shared by all sections, hence the cell.
 #[derive(Debug)]
@@ -242,6 +243,16 @@ pub(crate) fn duration(value: &Value) -> Result<Duration, String> {
 pub(crate) fn wait(value: &Value) -> Result<Duration, String> {
     duration(value)
         .and_then(|wait| if wait.is_zero() { Err("must be longer than zero".to_owned()) } else { Ok(wait) })
+}
+
+/// So many in so long.
+pub(crate) fn rate(value: &Value) -> Result<Rate, String> {
+    match &value.kind {
+        ValueKind::I64(_) | ValueKind::Float(_) => {
+            Err("needs a duration, such as 50/1m, in quotes".to_owned())
+        }
+        _ => units::rate(text(value)?),
+    }
 }
 
 /// A number of bytes. The upper limit is far below the 1,000,000,000 bytes that SQLite takes in one row.

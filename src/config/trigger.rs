@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::{Map, Value, ValueKind};
 use url::Url;
 
-use super::section::{Section, boolean, duration, integer, list, number, one_of, size, text, wait};
+use super::section::{Section, boolean, duration, integer, list, number, one_of, rate, size, text, wait};
 use crate::backoff::Backoff;
 use crate::request::CallMode;
 use crate::secret::Credential;
@@ -89,9 +89,9 @@ pub(super) fn read(
     set(&mut trigger.max_arguments, section.take("max_arguments", size(2)));
     set(&mut trigger.max_output, section.take("max_output", size(1)));
     // A limit that is accepted but not kept is worse than none.
-    for later in ["max_concurrent_per_key", "rate"] {
-        section.take(later, |_| Err::<(), _>("is not supported by this version".to_owned()));
-    }
+    let later = || Err::<(), _>("is not supported by this version".to_owned());
+    section.take("max_concurrent_per_key", |_| later());
+    section.take("rate", |value| rate(value).and_then(|_| later()));
 
     if !chosen {
         // The default gives way to a response_timeout that is shorter.
