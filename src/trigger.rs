@@ -61,6 +61,15 @@ pub struct Rate {
     pub per: Duration,
 }
 
+/// A [`Rate`] of firings, and how many of them may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// At most so many in any stretch of time as long as this.
+    pub rate: Rate,
+    /// At most so many in any stretch that is long enough for so many at the even pace.
+    pub burst: u32,
+}
+
 impl Rate {
     /// From one to the next, where they are spread evenly.
     #[must_use]
@@ -118,6 +127,16 @@ pub struct Trigger {
     pub retry_after_max: Duration,
     /// Requests that may be triggering, polling or collecting at once.
     pub max_concurrent: Option<u32>,
+    /// The same of those that share a concurrency key.
+    pub max_concurrent_per_key: Option<u32>,
+    /// How long an uncertain request counts for these two, since its remote job may be running.
+    pub hold_uncertain: Duration,
+    /// Firings of all its requests.
+    pub rate: Option<Quota>,
+    /// Firings of those that share a concurrency key.
+    pub rate_per_key: Option<Quota>,
+    /// Whether requests that share a concurrency key are worked off one after the other, by id.
+    pub strict_order_per_key: bool,
     /// Bytes of `arguments`.
     pub max_arguments: u64,
     /// Bytes of an output that are kept.
@@ -137,6 +156,12 @@ impl Trigger {
             CallMode::LongPolling => LONG_POLLING_DEADLINE,
             CallMode::AsyncRequestReply | CallMode::FireAndForget => DEADLINE,
         })
+    }
+
+    /// Whether requests with a concurrency key have limits of their own.
+    #[must_use]
+    pub const fn has_key_limits(&self) -> bool {
+        self.max_concurrent_per_key.is_some() || self.rate_per_key.is_some() || self.strict_order_per_key
     }
 
     /// `scheme://host[:port]`, the unit of connections and of trust.
@@ -188,6 +213,11 @@ impl Trigger {
             },
             retry_after_max: Duration::from_secs(3600),
             max_concurrent: None,
+            max_concurrent_per_key: None,
+            hold_uncertain: Duration::ZERO,
+            rate: None,
+            rate_per_key: None,
+            strict_order_per_key: false,
             max_arguments: 64 * 1024,
             max_output: 1024 * 1024,
         }

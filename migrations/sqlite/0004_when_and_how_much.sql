@@ -31,6 +31,7 @@ CREATE INDEX requests_key_open ON requests (trigger_name, concurrency_key)
   WHERE concurrency_key IS NOT NULL AND (state = 'pending' OR state = 'triggering' OR state = 'polling' OR state = 'collecting');
 -- What may still be running although nobody knows.
 CREATE INDEX requests_doubtful ON requests (trigger_name, finished_at) WHERE state = 'uncertain';
+CREATE INDEX requests_key_doubtful ON requests (trigger_name, concurrency_key, finished_at) WHERE concurrency_key IS NOT NULL AND state = 'uncertain';
 -- Who waits for a request.
 CREATE INDEX requests_after ON requests (after_id) WHERE state = 'pending' AND held_by = 'after';
 -- The members of a group, and those that have not ended.
@@ -127,6 +128,7 @@ CREATE TABLE rate_log (
   at           INTEGER NOT NULL,
   PRIMARY KEY (trigger_name, key, seq)
 ) WITHOUT ROWID;
+CREATE INDEX rate_log_at ON rate_log (trigger_name, at);
 
 
 -- Groups that somebody wants to hear of: a row says that all members are inserted, and which trigger is to be fired when

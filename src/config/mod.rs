@@ -85,6 +85,8 @@ pub struct Dispatch {
     pub shutdown_grace: Duration,
     /// How often the table is looked at when nothing was noticed.
     pub fallback_poll: Duration,
+    /// How long a ready request waits to be worth one step of priority more; zero: it never is.
+    pub ageing: Duration,
 }
 
 /// How long what has ended is kept; none: for ever.

@@ -39,6 +39,7 @@ fn the_defaults_are_those_of_the_documentation() {
             max_long_polls: 4096,
             shutdown_grace: Duration::from_secs(75),
             fallback_poll: Duration::from_secs(1),
+            ageing: Duration::from_secs(600),
         }
     );
     let days = |days: u64| Some(Duration::from_secs(days * 24 * 3600));
@@ -190,8 +191,11 @@ fn every_problem_is_listed_at_once_with_its_place() {
         [triggers.a]
         call_mode = "longpolling"
         credential = "hunter2"
-        rate = "50/1m"
-        max_concurrent_per_key = 1
+        rate = "50/m"
+        max_concurrent_per_key = 0
+        burst = 60
+        rate_per_key = "5/1m"
+        burst_per_key = 6
         connect_timeout = "60s"
         poll = { initial = "1m", factor = 0.5, maximum = "1s" }
         [triggers.b]
@@ -221,8 +225,10 @@ fn every_problem_is_listed_at_once_with_its_place() {
         "f.toml: triggers.a.url: is missing",
         "f.toml: triggers.a.call_mode: must be one of AsyncRequestReply, FireAndForget, LongPolling",
         "f.toml: triggers.a.credential: must be the name of a [credentials.NAME]; there is lit, vault",
-        "f.toml: triggers.a.rate: is not supported by this version",
-        "f.toml: triggers.a.max_concurrent_per_key: is not supported by this version",
+        "f.toml: triggers.a.rate: must have a duration behind the /",
+        "f.toml: triggers.a.max_concurrent_per_key: must be a whole number from 1",
+        "f.toml: triggers.a.burst: has no meaning without rate",
+        "f.toml: triggers.a.burst_per_key: must not be above 5, the number of rate_per_key",
         "f.toml: triggers.a.connect_timeout: must be below response_timeout",
         "f.toml: triggers.a.poll.initial: must not be longer than max",
         "f.toml: triggers.a.poll.factor: must be from 1",
@@ -232,7 +238,7 @@ fn every_problem_is_listed_at_once_with_its_place() {
         let found = problems.iter().filter(|problem| problem.starts_with(expected)).count();
         assert_eq!(found, 1, "{expected} in {problems:#?}");
     }
-    assert_eq!(problems.len(), 24, "{problems:#?}");
+    assert_eq!(problems.len(), 26, "{problems:#?}");
     assert!(!problems.concat().contains("hunter2"), "{problems:#?}");
 }
 

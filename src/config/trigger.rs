@@ -11,7 +11,7 @@ use super::section::{Section, boolean, duration, integer, list, number, one_of, 
 use crate::backoff::Backoff;
 use crate::request::CallMode;
 use crate::secret::Credential;
-use crate::trigger::{Method, Trigger};
+use crate::trigger::{Method, Quota, Trigger};
 
 /// The statuses that a far end may be trusted to give only before it starts anything. Not 401: it has its own rule.
 const NOT_STARTED: RangeInclusive<u64> = 400..=599;
@@ -88,10 +88,12 @@ pub(super) fn read(
     trigger.max_concurrent = section.take("max_concurrent", integer(1..=1_000_000)).map(to_u32);
     set(&mut trigger.max_arguments, section.take("max_arguments", size(2)));
     set(&mut trigger.max_output, section.take("max_output", size(1)));
-    // A limit that is accepted but not kept is worse than none.
-    let later = || Err::<(), _>("is not supported by this version".to_owned());
-    section.take("max_concurrent_per_key", |_| later());
-    section.take("rate", |value| rate(value).and_then(|_| later()));
+    let most = || integer(1..=1_000_000);
+    trigger.max_concurrent_per_key = section.take("max_concurrent_per_key", most()).map(to_u32);
+    set(&mut trigger.hold_uncertain, section.take("hold_uncertain", duration));
+    trigger.rate = quota(&mut section, "rate", "burst");
+    trigger.rate_per_key = quota(&mut section, "rate_per_key", "burst_per_key");
+    set(&mut trigger.strict_order_per_key, section.take("strict_order_per_key", boolean));
 
     if !chosen {
         // The default gives way to a response_timeout that is shorter.
@@ -102,6 +104,24 @@ pub(super) fn read(
     }
     section.finish();
     url.map(|_| trigger)
+}
+
+/// A rate, and how many may come at once: all of them, if that is not said.
+fn quota(section: &mut Section<'_>, key: &'static str, burst_key: &'static str) -> Option<Quota> {
+    let rate = section.take(key, rate);
+    let burst = section.take(burst_key, integer(1..=100_000)).map(to_u32);
+    match (rate, burst) {
+        (Some(rate), Some(burst)) if burst > rate.limit => {
+            section.problem(burst_key, &format!("must not be above {}, the number of {key}", rate.limit));
+            None
+        }
+        (Some(rate), burst) => Some(Quota { rate, burst: burst.unwrap_or(rate.limit) }),
+        (None, Some(_)) => {
+            section.problem(burst_key, &format!("has no meaning without {key}"));
+            None
+        }
+        (None, None) => None,
+    }
 }
 
 /// What is allowed but is probably not what was meant.
@@ -117,6 +137,18 @@ pub(super) fn warnings(trigger: &Trigger) -> Vec<String> {
     }
     if trigger.retry_faults && !trigger.repeatable {
         warn("retry_faults", "has no effect unless repeatable = true");
+    }
+    if trigger.strict_order_per_key && trigger.max_concurrent_per_key.is_some_and(|max| max > 1) {
+        warn(
+            "max_concurrent_per_key",
+            "has no effect beside strict_order_per_key, which means one at a time",
+        );
+    }
+    if !trigger.hold_uncertain.is_zero()
+        && trigger.max_concurrent.is_none()
+        && trigger.max_concurrent_per_key.is_none()
+    {
+        warn("hold_uncertain", "has no effect without max_concurrent or max_concurrent_per_key");
     }
     warnings
 }

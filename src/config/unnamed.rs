@@ -49,6 +49,7 @@ pub(super) fn dispatch(mut section: Section<'_>) -> Option<Dispatch> {
     let max_long_polls = section.take("max_long_polls", integer(1..=65_536)).and_then(count);
     let shutdown_grace = section.take("shutdown_grace", duration);
     let fallback_poll = section.take("fallback_poll", wait);
+    let ageing = section.take("ageing", duration);
     section.finish();
     Some(Dispatch {
         max_in_flight: max_in_flight?,
@@ -56,6 +57,7 @@ pub(super) fn dispatch(mut section: Section<'_>) -> Option<Dispatch> {
         max_long_polls: max_long_polls?,
         shutdown_grace: shutdown_grace?,
         fallback_poll: fallback_poll?,
+        ageing: ageing?,
     })
 }
 

@@ -72,6 +72,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             returned: std::mem::take(&mut self.returned),
             spoiled: std::mem::take(&mut self.spoiled),
             taken_over: self.handed.iter().copied().collect(),
+            now,
             ..Batch::default()
         };
         let idle = self.stopping.is_some() && self.flights.is_empty();

@@ -11,7 +11,7 @@ use crate::queue::{Batch, Error, Return, Sign, Store};
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     pub(super) fn configure(&mut self, settings: Settings) {
         self.lanes.set_limits(settings.limits);
-        self.intake.configure(settings.triggers.clone(), &mut self.lanes);
+        self.intake.configure(settings.triggers.clone(), settings.ageing, &mut self.lanes);
         self.board.reconfigured(|name| settings.triggers.contains_key(name));
         self.settings = settings;
     }
@@ -69,7 +69,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             return self.hand_in();
         }
         let sign = Some(Sign { now, ready: false, stopped: true });
-        if let Err(failed) = self.store.commit(Batch { sign, ..Batch::default() }).await {
+        if let Err(failed) = self.store.commit(Batch { sign, now, ..Batch::default() }).await {
             tracing::warn!(error = %failed.error, "the table daemon does not say that the daemon has stopped: {}", failed.error);
         }
     }
@@ -78,7 +78,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     fn hand_in(&mut self) {
         let changes = std::mem::take(&mut self.changes);
         let returned = std::mem::take(&mut self.returned);
-        let batch = Batch { changes, returned, ..Batch::default() };
+        let batch = Batch { changes, returned, now: self.clock.now(), ..Batch::default() };
         if !batch.is_empty() {
             // Asked once, it is with the writer; nobody waits for the answer.
             let _ = self.store.commit(batch).now_or_never();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::board::Board;
 use super::lanes::{Lanes, Seat};
@@ -25,6 +26,10 @@ pub(super) struct Intake {
     /// Triggers whose last look took nothing although rows were ready, and the places, ordinary and held, that were
     /// free then: with no more of them, the next look would take nothing either.
     stuck: HashMap<String, (usize, usize)>,
+    /// Triggers whose ready rows wait for a time that the table knows, and until when.
+    timed: HashMap<String, (HeldBy, UnixMillis)>,
+    /// See [`Look::ageing`].
+    ageing: Duration,
     /// The table has changed, or time has, in a way that is not known.
     survey: bool,
     /// Somebody may have committed.
@@ -38,24 +43,31 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(triggers: BTreeMap<String, Arc<Trigger>>, lanes: &mut Lanes) -> Self {
+    pub(super) fn new(triggers: BTreeMap<String, Arc<Trigger>>, ageing: Duration, lanes: &mut Lanes) -> Self {
         let mut intake = Self {
             triggers: BTreeMap::new(),
             seats: HashMap::new(),
             hungry: HashSet::new(),
             stuck: HashMap::new(),
+            timed: HashMap::new(),
+            ageing,
             survey: true,
             hinted: false,
             wake_at: None,
             unsure: false,
             turn: 0,
         };
-        intake.configure(triggers, lanes);
+        intake.configure(triggers, ageing, lanes);
         intake
     }
 
     /// Another configuration.
-    pub(super) fn configure(&mut self, triggers: BTreeMap<String, Arc<Trigger>>, lanes: &mut Lanes) {
+    pub(super) fn configure(
+        &mut self,
+        triggers: BTreeMap<String, Arc<Trigger>>,
+        ageing: Duration,
+        lanes: &mut Lanes,
+    ) {
         self.seats.clear();
         for (name, trigger) in &triggers {
             let (ordinary, held) = (lanes.seat(&trigger.origin(), name), lanes.held_seat(name));
@@ -63,6 +75,8 @@ impl Intake {
             self.seats.insert(name.clone(), (ordinary, held));
         }
         self.triggers = triggers;
+        self.ageing = ageing;
+        self.timed.clear();
         self.survey = true;
     }
 
@@ -145,7 +159,11 @@ impl Intake {
                     continue;
                 }
                 let outlook = client.outlook(trigger, now);
-                match held_by(trigger, room, stuck, outlook) {
+                let timed = self.timed.get(&trigger.name).cloned().filter(|(_, until)| *until > now);
+                if let Some((_, until)) = &timed {
+                    gates.push(*until);
+                }
+                match held_by(trigger, room, stuck, outlook, timed) {
                     // One probe does not end it.
                     None if outlook == Admission::Probe => {}
                     None => board.may_go_on(&trigger.name),
@@ -157,7 +175,7 @@ impl Intake {
                 }
                 // A shut credential lets one probe through at a time; it is for a trigger that surely has rows.
                 let limit = match outlook {
-                    _ if room == 0 || stuck => continue,
+                    _ if room == 0 || stuck || timed.is_some() => continue,
                     Admission::Open => room,
                     Admission::Probe if hungry => 1,
                     Admission::Probe | Admission::Shut { .. } => continue,
@@ -190,7 +208,8 @@ impl Intake {
         }
         self.hinted = false;
         self.survey = false;
-        Some(Look { now, survey, wants, places, held_places, held_back: shut, list_triggering: self.unsure })
+        let (held_back, list_triggering, ageing) = (shut, self.unsure, self.ageing);
+        Some(Look { now, survey, wants, places, held_places, held_back, list_triggering, ageing })
     }
 
     /// What must be known even where nothing new is begun, at a stop or without room: which intents of unknown end there are.
@@ -203,6 +222,7 @@ impl Intake {
             held_places: 0,
             held_back: Vec::new(),
             list_triggering: true,
+            ageing: self.ageing,
         })
     }
 
@@ -239,16 +259,25 @@ impl Intake {
         let lanes: HashSet<usize> = committed.intended.iter().filter_map(|row| self.lane_of(row)).collect();
         for (name, free) in &asked.wanted {
             self.stuck.remove(name);
+            self.timed.remove(name);
             if !committed.hungry.contains(name) {
                 board.end_hold(name);
             }
             let Some((ordinary, held)) = self.seats.get(name) else { continue };
             let is_shared = lanes.contains(&ordinary.lane) || lanes.contains(&held.lane);
-            if !is_shared && committed.rejected.is_empty() && committed.hungry.contains(name) {
+            let is_through = committed.rejected.is_empty() && !committed.parked;
+            if !is_shared && is_through && committed.hungry.contains(name) {
                 self.stuck.insert(name.clone(), *free);
             }
         }
         self.hungry.extend(committed.hungry.iter().cloned());
+        for (name, by, until) in &committed.waits {
+            self.hungry.insert(name.clone());
+            self.timed.insert(name.clone(), (*by, *until));
+        }
+        if let Some(at) = committed.wake_at {
+            self.wake_by(at);
+        }
         if asked.listed {
             self.unsure = false;
         }
@@ -268,10 +297,12 @@ fn held_by(
     room: usize,
     stuck: bool,
     outlook: Admission,
+    timed: Option<(HeldBy, UnixMillis)>,
 ) -> Option<(HeldBy, Option<UnixMillis>)> {
     match outlook {
         Admission::Shut { until, code } => Some((HeldBy::Credential(code), Some(until))),
         Admission::Open | Admission::Probe if room == 0 => Some((HeldBy::Slot("max_concurrent"), None)),
+        Admission::Open | Admission::Probe if timed.is_some() => timed.map(|(by, until)| (by, Some(until))),
         Admission::Open | Admission::Probe if stuck => Some((
             HeldBy::Slot(match trigger.call_mode {
                 CallMode::LongPolling => "max_long_polls",

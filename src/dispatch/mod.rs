@@ -60,6 +60,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// The table is looked at this often although nothing hints at a change.
     pub fallback_poll: Duration,
+    /// A ready request is worth one step of priority more each time that it has waited so long; zero: it is not.
+    pub ageing: Duration,
 }
 
 /// What the engine is told from outside.
@@ -164,7 +166,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Self {
         let mut lanes = Lanes::new(settings.limits);
-        let intake = Intake::new(settings.triggers.clone(), &mut lanes);
+        let intake = Intake::new(settings.triggers.clone(), settings.ageing, &mut lanes);
         let now = clock.now();
         Self {
             store,

@@ -1,13 +1,14 @@
 //! The table in memory: the same contract without a file, for tests of what stands on it.
 //!
-//! It believes its rows, which are made from values, and forgets them with the process.
+//! It believes its rows, which are made from values, and forgets them with the process. Of the limits it keeps those that a
+//! look names: it has no rates, and no limits of concurrency keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::pick::Places;
+use super::pick::{Places, rank};
 use super::{
     Batch, Change, Committed, Deleted, Error, Failed, HELD_AT_ONCE, Loaded, Recovered, Retention, Store,
     Survey, Taken, TriggerStatus, Waiting, Want, before, held_message,
@@ -43,6 +44,7 @@ impl Row {
             trigger_name: trigger.to_owned(),
             invocation: Invocation::pending(id),
             request,
+            concurrency_key: None,
             due_at: None,
         };
         Self { taken, priority: 0, run_at: now, finished_at: None, attempts: Vec::new(), output: None }
@@ -212,7 +214,8 @@ impl Table {
         true
     }
 
-    fn candidates(&self, want: &Want, now: UnixMillis, limit: usize) -> Vec<Taken> {
+    fn candidates(&self, want: &Want, look: &super::Look, limit: usize) -> Vec<Taken> {
+        let now = look.now;
         let mut ready: Vec<&Row> = self
             .rows
             .values()
@@ -222,7 +225,7 @@ impl Table {
                     && row.is_ready(now)
             })
             .collect();
-        ready.sort_by_key(|row| (-row.priority, row.ready_at(), row.taken.invocation.id));
+        ready.sort_by_key(|row| rank(look.ageing, row.priority, row.ready_at(), row.taken.invocation.id));
         ready.into_iter().take(limit).map(|row| row.taken.clone()).collect()
     }
 
@@ -250,7 +253,7 @@ impl Table {
         let mut places = Places::new(look, &wants);
         for want in wants {
             let share = places.share(want);
-            let rows = self.candidates(want, look.now, share.limit);
+            let rows = self.candidates(want, look, share.limit);
             let full = rows.len() == share.limit;
             let (rows, short) = places.pick(want, share, rows);
             if full || short {

@@ -115,6 +115,8 @@ pub struct Batch {
     pub status: Option<Status>,
     /// Signs of life for the table `daemon`.
     pub sign: Option<Sign>,
+    /// When it was put together.
+    pub now: UnixMillis,
 }
 
 impl Batch {
@@ -216,6 +218,8 @@ pub struct Hold {
 pub enum HeldBy {
     /// A free place: the key of the configuration that is at its limit.
     Slot(&'static str),
+    /// Its time, by `rate`.
+    Rate,
     /// A credential that was refused, or cannot be had.
     Credential(Code),
 }
@@ -225,6 +229,7 @@ impl HeldBy {
     const fn waiting_for(self) -> &'static str {
         match self {
             Self::Slot(_) => "slot",
+            Self::Rate => "rate",
             Self::Credential(_) => "credential",
         }
     }
@@ -233,6 +238,7 @@ impl HeldBy {
     const fn waiting_on(self) -> &'static str {
         match self {
             Self::Slot(key) => key,
+            Self::Rate => "rate",
             Self::Credential(code) => code.as_str(),
         }
     }
@@ -255,6 +261,8 @@ pub struct Look {
     pub held_back: Vec<(String, Code)>,
     /// Whether to list every row in `triggering` (after a commit whose end was not known).
     pub list_triggering: bool,
+    /// A ready row is worth one step of priority more each time that it has waited so long; zero: it is not.
+    pub ageing: Duration,
 }
 
 /// Ready rows of a trigger that one look tells of its shut credential. The others stand behind them, and the table
@@ -304,6 +312,12 @@ pub struct Committed {
     pub intended: Vec<Taken>,
     /// Triggers that may have more ready rows than were taken.
     pub hungry: Vec<String>,
+    /// Triggers whose ready rows wait for a time.
+    pub waits: Vec<(String, HeldBy, UnixMillis)>,
+    /// Whether ready rows were met and put out of the way: behind them there may be others.
+    pub parked: bool,
+    /// When there is more to do by time alone, that only the store knows of.
+    pub wake_at: Option<UnixMillis>,
     /// What the survey found, if one was asked for.
     pub survey: Option<Survey>,
     /// Whether others have committed since the last survey.
@@ -355,6 +369,8 @@ pub struct Taken {
     pub invocation: Invocation,
     /// What goes on the wire; arguments only while it is pending.
     pub request: Request,
+    /// Whose limits it shares with others.
+    pub concurrency_key: Option<String>,
     /// `due_at` as it is in the row.
     pub due_at: Option<UnixMillis>,
 }

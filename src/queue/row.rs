@@ -54,6 +54,7 @@ pub(super) struct Raw {
     pub started_at: Cell,
     pub accepted_at: Cell,
     pub progress: Cell,
+    pub concurrency_key: Cell,
 }
 
 /// What is wrong with a row: `column: rule`.
@@ -146,7 +147,14 @@ impl Raw {
             hops: 0,
         };
         let request = Request { id: self.id, arguments, traceparent, created_at };
-        Ok(Taken { trigger_name, invocation, request, due_at: self.due_at.instant("due_at")? })
+        let concurrency_key = self.concurrency_key.text("concurrency_key")?.map(str::to_owned);
+        Ok(Taken {
+            trigger_name,
+            invocation,
+            request,
+            concurrency_key,
+            due_at: self.due_at.instant("due_at")?,
+        })
     }
 
     /// Whether the daemon is at it: triggering, polling or collecting.

@@ -16,6 +16,7 @@ mod doctor;
 mod emulate;
 mod far_faults;
 mod fire_and_forget;
+mod keys;
 mod limits;
 mod logs;
 mod long_polling;

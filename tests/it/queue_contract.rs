@@ -169,6 +169,7 @@ impl Table for InMemory {
         let status = self.0.status(trigger)?;
         let hold = status.hold.map(|hold| match hold.by {
             HeldBy::Slot(key) => format!("slot {key}"),
+            HeldBy::Rate => "rate rate".to_owned(),
             HeldBy::Credential(code) => format!("credential {}", code.as_str()),
         });
         Some((i64::try_from(status.slots_used).unwrap(), hold))
@@ -284,6 +285,7 @@ pub(crate) fn look(wants: Vec<Want>) -> Look {
         held_places: 100,
         held_back: Vec::new(),
         list_triggering: false,
+        ageing: Duration::ZERO,
     }
 }
 

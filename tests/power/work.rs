@@ -195,6 +195,7 @@ pub(crate) fn survey(limit: usize) -> Look {
         held_places: 100,
         held_back: Vec::new(),
         list_triggering: false,
+        ageing: std::time::Duration::ZERO,
     }
 }
 

@@ -142,6 +142,7 @@ mod tests {
         max_long_polls: 4096,
         shutdown_grace: Duration::from_secs(75),
         fallback_poll: Duration::from_secs(1),
+        ageing: Duration::ZERO,
     };
 
     #[test]

@@ -164,8 +164,10 @@ fn copy(batch: &Batch) -> Batch {
             held_places: look.held_places,
             held_back: look.held_back.clone(),
             list_triggering: look.list_triggering,
+            ageing: look.ageing,
         }),
         sign: batch.sign,
+        now: batch.now,
     }
 }
 
@@ -521,6 +523,7 @@ pub(super) fn settings(triggers: impl IntoIterator<Item = Trigger>) -> Settings 
         limits: Limits { max_in_flight: 1024, max_per_origin: 64, max_long_polls: 4096 },
         shutdown_grace: Duration::from_secs(75),
         fallback_poll: SECOND,
+        ageing: Duration::ZERO,
     }
 }
 

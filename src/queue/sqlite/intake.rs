@@ -4,11 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::sqlite::SqliteConnection;
 
-use super::statements;
+use super::keys::{Keys, Sieve};
+use super::{rates, statements};
+use crate::clock::UnixMillis;
 use crate::invocation::Code;
 use crate::queue::pick::Places;
 use crate::queue::row::Raw;
-use crate::queue::{Committed, HELD_AT_ONCE, Look, Survey, Taken, Want};
+use crate::queue::{Committed, HELD_AT_ONCE, HeldBy, Look, Survey, Taken, Want, before};
+use crate::trigger::Trigger;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
@@ -16,7 +19,13 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 const SURVEY_LIMIT: usize = 500;
 
 /// Makes the intents that `look` has places for, and a survey if it asks for one.
-pub(super) async fn look(c: &mut SqliteConnection, look: &Look, out: &mut Committed) -> Result<()> {
+pub(super) async fn look(
+    c: &mut SqliteConnection,
+    look: &Look,
+    keys: &mut Keys,
+    out: &mut Committed,
+) -> Result<()> {
+    keys.look(c, look.survey, look.now, out).await?;
     if look.list_triggering {
         out.triggering = statements::triggering(c).await?.into_iter().map(|(id, _)| id).collect();
     }
@@ -45,17 +54,18 @@ pub(super) async fn look(c: &mut SqliteConnection, look: &Look, out: &mut Commit
         );
     }
     for (name, code) in held_back {
-        let ids = statements::candidates(c, name, look.now, HELD_AT_ONCE).await?;
+        let ids = statements::candidates(c, name, look.now, HELD_AT_ONCE, look.ageing).await?;
         statements::hold(c, &ids, *code).await?;
     }
     let more = bad.len() >= SURVEY_LIMIT;
-    take(c, look, &wants, &mut bad, out).await?;
+    take(c, look, &wants, keys, &mut bad, out).await?;
     reject(c, look, bad, out).await?;
     if look.survey {
         let mut survey = survey(c, look, out).await?;
-        survey.more |= more;
+        survey.more |= more || keys.is_sweeping();
         out.survey = Some(survey);
     }
+    out.wake_at = keys.next();
     Ok(())
 }
 
@@ -78,21 +88,31 @@ async fn take(
     c: &mut SqliteConnection,
     look: &Look,
     wants: &[&Want],
+    keys: &mut Keys,
     bad: &mut Vec<(i64, String)>,
     out: &mut Committed,
 ) -> Result<()> {
     let mut places = Places::new(look, wants);
     let mut picked: Vec<Taken> = Vec::new();
     let mut intents: Vec<(i64, i64)> = Vec::new();
+    let mut sieves: Vec<Sieve<'_>> = Vec::new();
     for want in wants {
         let share = places.share(want);
         if share.limit == 0 {
             out.hungry.push(want.trigger.name.clone());
             continue;
         }
-        let ids = statements::candidates(c, &want.trigger.name, look.now, share.limit).await?;
-        let full = ids.len() == share.limit;
-        let rows = good(statements::load(c, &ids).await?, bad);
+        let limit = share.limit.min(allowed(c, &want.trigger, look.now, out).await?);
+        if limit == 0 {
+            continue;
+        }
+        let ids = statements::candidates(c, &want.trigger.name, look.now, limit, look.ageing).await?;
+        let full = ids.len() == limit;
+        let mut rows = good(statements::load(c, &ids).await?, bad);
+        if let Some(mut sieve) = keys.sieve(&want.trigger) {
+            rows = sieve.pass(c, rows, keys, look.now, out).await?;
+            sieves.push(sieve);
+        }
         let (rows, short) = places.pick(want, share, rows);
         if full || short {
             out.hungry.push(want.trigger.name.clone());
@@ -107,8 +127,46 @@ async fn take(
         let intended: HashSet<i64> = statements::intend(c, &intents, look.now).await?.into_iter().collect();
         picked.retain(|row| intended.contains(&row.invocation.id));
         out.intended = picked;
+        for want in wants.iter().filter(|want| want.trigger.rate.is_some()) {
+            let name = &want.trigger.name;
+            let many = out.intended.iter().filter(|row| row.trigger_name == *name).count();
+            rates::add(c, name, "", many, look.now).await?;
+        }
+        for sieve in sieves {
+            sieve.fired(c, &out.intended, keys, look.now).await?;
+        }
     }
     Ok(())
+}
+
+/// How many more rows of a trigger may be fired, by what only the table knows. If that is none, it is told until when.
+async fn allowed(
+    c: &mut SqliteConnection,
+    trigger: &Trigger,
+    now: UnixMillis,
+    out: &mut Committed,
+) -> Result<usize> {
+    let mut allowed = usize::MAX;
+    if let Some(quota) = trigger.rate {
+        let room = rates::room(c, &trigger.name, "", quota, now).await?;
+        if room.free == 0 {
+            out.waits.push((trigger.name.clone(), HeldBy::Rate, room.until));
+        }
+        allowed = room.free as usize;
+    }
+    if let Some(max) = trigger.max_concurrent.filter(|_| allowed > 0 && !trigger.hold_uncertain.is_zero()) {
+        let since = before(now, trigger.hold_uncertain);
+        let (doubtful, first) = statements::doubtful(c, &trigger.name, since, max).await?;
+        if let Some(first) = first {
+            // What is with the far end is counted by whoever asks.
+            allowed = allowed.min((max as usize).saturating_sub(doubtful));
+            if allowed == 0 {
+                let until = first.plus(trigger.hold_uncertain);
+                out.waits.push((trigger.name.clone(), HeldBy::Slot("hold_uncertain"), until));
+            }
+        }
+    }
+    Ok(allowed)
 }
 
 async fn survey(c: &mut SqliteConnection, look: &Look, out: &mut Committed) -> Result<Survey> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow, SqliteValueRef};
 use sqlx::{Decode as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
@@ -9,6 +10,7 @@ use sqlx::{Decode as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 use super::health::Health;
 use crate::clock::UnixMillis;
 use crate::invocation::{AttemptEnd, Code, Invocation, Output, Phase};
+use crate::queue::pick::{Level, Levels};
 use crate::queue::row::{Cell, Raw, memory_text};
 use crate::queue::{
     Change, MANY_UNCERTAIN, Polled, Return, Sign, Spoiled, Status, TriggerStatus, Waiting, held_message,
@@ -34,6 +36,7 @@ statements! {
     HEADS = "heads.sql";
     STRANGERS = "strangers.sql";
     NEVER = "never.sql";
+    LEVELS = "levels.sql";
     CANDIDATES = "candidates.sql";
     LOAD = "load.sql";
     INTEND = "intend.sql";
@@ -48,10 +51,23 @@ statements! {
     START = "start.sql";
     SIGN = "sign.sql";
     STATUS = "status.sql";
-    OLDEST = "oldest.sql";
     FORGET_STATUS = "forget_status.sql";
     HOLD = "hold.sql";
     UNCERTAIN = "uncertain.sql";
+    DOUBTFUL = "doubtful.sql";
+    KEY_STATE = "key_state.sql";
+    KEYS_OF = "keys_of.sql";
+    HELD_KEYS = "held_keys.sql";
+    PARK = "park.sql";
+    HELD = "held.sql";
+    RELEASE = "release.sql";
+    RATE_NEWEST = "rate_newest.sql";
+    RATE_FIRST = "rate_first.sql";
+    RATE_ADD = "rate_add.sql";
+    RATE_TRIM = "rate_trim.sql";
+    RATE_CLAMP = "rate_clamp.sql";
+    RATE_FORGET = "rate_forget.sql";
+    RATE_IDLE = "rate_idle.sql";
     REGISTER = "register.sql";
     UNREGISTER = "unregister.sql";
     PRUNE = "prune.sql";
@@ -80,7 +96,7 @@ statements! {
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
-fn json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("numbers and texts always have a JSON form")
 }
 
@@ -285,15 +301,34 @@ pub(super) async fn never(c: &mut SqliteConnection) -> Result<Vec<i64>> {
     ids(c, sqlx::query(NEVER)).await
 }
 
+async fn levels(c: &mut SqliteConnection, trigger: &str, now: UnixMillis) -> Result<Vec<Level>> {
+    let rows = sqlx::query(LEVELS).bind(trigger.to_owned()).bind(now.0).fetch_all(c).await?;
+    let level = |row: &SqliteRow| {
+        let ready_at = UnixMillis(row.try_get(2)?);
+        Ok(Level { number: row.try_get(0)?, priority: row.try_get(1)?, ready_at })
+    };
+    rows.iter().map(level).collect()
+}
+
 /// Ready rows of a trigger, in the order to fire them.
 pub(super) async fn candidates(
     c: &mut SqliteConnection,
     trigger: &str,
     now: UnixMillis,
     limit: usize,
+    ageing: Duration,
 ) -> Result<Vec<i64>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    ids(c, sqlx::query(CANDIDATES).bind(trigger.to_owned()).bind(now.0).bind(limit)).await
+    let levels = levels(c, trigger, now).await?;
+    let mut queue = Levels::new(ageing, levels);
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    while let Some(level) = queue.wanted(limit) {
+        let query =
+            sqlx::query(CANDIDATES).bind(trigger.to_owned()).bind(now.0).bind(most).bind(level.number);
+        let rows = query.fetch_all(&mut *c).await?;
+        let rows = rows.iter().map(|row| Ok((row.try_get(0)?, UnixMillis(row.try_get(1)?))));
+        queue.give(level, rows.collect::<Result<_>>()?);
+    }
+    Ok(queue.into_ids(limit))
 }
 
 /// Rows by id, unchecked, in the order of `ids`.
@@ -425,8 +460,7 @@ pub(super) async fn status(c: &mut SqliteConnection, status: &Status) -> Result<
 
 /// Since when the longest waiting ready row of a trigger is ready.
 async fn oldest(c: &mut SqliteConnection, trigger: &str, now: UnixMillis) -> Result<Option<UnixMillis>> {
-    let row = sqlx::query(OLDEST).bind(trigger.to_owned()).bind(now.0).fetch_one(c).await?;
-    time(&row)
+    Ok(levels(c, trigger, now).await?.into_iter().map(|level| level.ready_at).min())
 }
 
 /// Forgets what triggers were doing: all of them, or those that have left the configuration.
@@ -447,6 +481,19 @@ pub(super) async fn uncertain(c: &mut SqliteConnection) -> Result<usize> {
     let most = i64::try_from(MANY_UNCERTAIN).unwrap_or(i64::MAX);
     let count: i64 = sqlx::query(UNCERTAIN).bind(most).fetch_one(c).await?.try_get(0)?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Uncertain requests of a trigger that ended after an instant, up to `most`: how many, and when the first of them did.
+pub(super) async fn doubtful(
+    c: &mut SqliteConnection,
+    trigger: &str,
+    after: UnixMillis,
+    most: u32,
+) -> Result<(usize, Option<UnixMillis>)> {
+    let query = sqlx::query(DOUBTFUL).bind(trigger.to_owned()).bind(after.0).bind(most);
+    let row = query.fetch_one(c).await?;
+    let first: Option<i64> = row.try_get(1)?;
+    Ok((usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0), first.map(UnixMillis)))
 }
 
 /// Makes the table `triggers` say what the configuration says.
@@ -678,9 +725,9 @@ pub(super) async fn usual_busy_timeout(c: &mut SqliteConnection) -> Result<()> {
     Ok(())
 }
 
-type Query = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
+pub(super) type Query = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
 
-async fn ids(c: &mut SqliteConnection, query: Query) -> Result<Vec<i64>> {
+pub(super) async fn ids(c: &mut SqliteConnection, query: Query) -> Result<Vec<i64>> {
     query.fetch_all(c).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
@@ -726,5 +773,6 @@ fn raw(row: &SqliteRow) -> Result<Raw> {
         started_at: cell(23)?,
         accepted_at: cell(24)?,
         progress: cell(25)?,
+        concurrency_key: cell(26)?,
     })
 }

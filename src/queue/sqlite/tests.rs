@@ -75,6 +75,7 @@ impl Database {
             .filter(|line| {
                 line.contains("requests")
                     || line.contains(" r ")
+                    || line.contains(" n ")
                     || line.contains(" outputs")
                     || line == "SCAN r"
             })
@@ -150,11 +151,31 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
             ],
             "never.sql" => &["SEARCH requests USING INDEX requests_wake (<expr>>?)"],
             "strangers.sql" => &["SCAN requests USING INDEX requests_candidates"],
-            "candidates.sql" => &[
+            "candidates.sql" | "levels.sql" => &[
                 "SEARCH r USING INDEX requests_candidates (trigger_name=? AND priority<?)",
                 "SEARCH r USING INDEX requests_candidates (trigger_name=? AND priority=? AND <expr><?)",
                 "SEARCH requests USING INDEX requests_candidates (trigger_name=?)",
             ],
+            "key_state.sql" => &[
+                "SEARCH requests USING INDEX requests_key_active (trigger_name=? AND concurrency_key=?)",
+                "SEARCH requests USING INDEX requests_key_doubtful (trigger_name=? AND concurrency_key=? AND finished_at>?)",
+                "SEARCH requests USING INDEX requests_key_doubtful (trigger_name=? AND concurrency_key=?)",
+                "SEARCH requests USING INDEX requests_key_open (trigger_name=? AND concurrency_key=?)",
+            ],
+            "doubtful.sql" => {
+                &["SEARCH requests USING INDEX requests_doubtful (trigger_name=? AND finished_at>?)"]
+            }
+            "held_keys.sql" => &[
+                "SEARCH n USING INDEX requests_held (trigger_name=? AND concurrency_key>?)",
+                "SEARCH n USING INDEX requests_held (trigger_name>?)",
+                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
+                "SEARCH requests USING INDEX requests_held ((trigger_name,concurrency_key)>(?,?))",
+            ],
+            "park.sql" | "release.sql" => BY_ID,
+            "held.sql" => {
+                &["SEARCH requests USING INDEX requests_held (trigger_name=? AND concurrency_key=?)"]
+            }
+            "keys_of.sql" => &["SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"],
             "ending.sql" => &[
                 "SCAN requests USING INDEX requests_cancels",
                 "SEARCH requests USING INDEX requests_deadline (deadline_at>? AND deadline_at<?)",
@@ -168,11 +189,6 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
             "triggering.sql" => &["SCAN requests USING INDEX requests_triggering"],
             "waiting.sql" => &["SCAN requests USING INDEX requests_due"],
             "handovers.sql" => &["SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"],
-            "oldest.sql" => &[
-                "SEARCH r USING INDEX requests_candidates (trigger_name=? AND priority<?)",
-                "SEARCH r USING INDEX requests_candidates (trigger_name=? AND priority=? AND <expr><?)",
-                "SEARCH requests USING INDEX requests_candidates (trigger_name=?)",
-            ],
             "uncertain.sql" => &["SCAN requests USING INDEX requests_uncertain"],
             "restored_doubtful.sql" | "restored_pending.sql" => &["SCAN requests USING INDEX requests_wake"],
             "prune_count.sql" => {

@@ -16,10 +16,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::care::{Care, Over};
 use super::flights::{Author, Flights, Record};
+use super::keys::Keys;
 use super::prune::{Walk, prune_some};
 use super::shape::Shape;
-use super::{Options, START_BUSY_TIMEOUT, explain, intake, modes, primary_code, schema, statements};
+use super::{Options, START_BUSY_TIMEOUT, explain, intake, modes, primary_code, rates, schema, statements};
 use crate::clock::UnixMillis;
+use crate::invocation::Phase;
 use crate::queue::{
     Batch, Change, Committed, Condition, Deleted, Error, Failed, Recovered, Retention, Return,
 };
@@ -81,6 +83,11 @@ pub(super) struct Writer {
     surveyed: Option<i64>,
     /// Where the pass of retention is.
     walk: Walk,
+    /// The triggers of the configuration.
+    triggers: Vec<Arc<Trigger>>,
+    /// Whether they are others than at the last sign of life.
+    configured: bool,
+    keys: Keys,
     flights: Arc<Flights>,
     /// Keeps other daemons out for as long as this one lives.
     _lock: File,
@@ -118,6 +125,9 @@ impl Writer {
             connection: None,
             surveyed: None,
             walk: Walk::default(),
+            triggers: Vec::new(),
+            configured: false,
+            keys: Keys::new(),
             flights,
             _lock: lock,
         }
@@ -280,16 +290,22 @@ impl Writer {
             }
             self.connection = None;
             self.surveyed = None;
+            self.keys.sweep_anew();
             self.care.failed(&e);
             explain(what, e)
         })
     }
 
-    async fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+    async fn connect(&mut self) -> Result<(), sqlx::Error> {
         if self.connection.is_none() {
             self.connection = Some(SqliteConnection::connect_with(&self.options.writing()).await?);
             self.surveyed = None;
         }
+        Ok(())
+    }
+
+    async fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        self.connect().await?;
         Ok(self.connection.as_mut().expect("it was just made"))
     }
 
@@ -324,6 +340,9 @@ impl Writer {
     }
 
     async fn register(&mut self, triggers: &[Arc<Trigger>]) -> Result<(), sqlx::Error> {
+        triggers.clone_into(&mut self.triggers);
+        self.configured = true;
+        self.keys.configure(triggers);
         statements::register(self.connection().await?, triggers).await
     }
 
@@ -353,7 +372,9 @@ impl Writer {
         let surveyed = self.surveyed;
         // With each sign of life all that was committed before reaches the disk, whatever the configuration says.
         let syncs = batch.sign.is_some() && !self.options.full;
-        let connection = self.connection().await?;
+        self.connect().await?;
+        let connection = self.connection.as_mut().expect("it was just made");
+        let keys = &mut self.keys;
         if syncs {
             statements::sync(connection, true).await?;
         }
@@ -372,6 +393,10 @@ impl Writer {
             });
             statements::attempts(&mut tx, ended).await?;
             statements::outputs(&mut tx, stored_changes()).await?;
+            let left = stored_changes().map(|change| &change.next);
+            let left = left.filter(|next| matches!(next.phase, Phase::Pending | Phase::Finished(_)));
+            let left: Vec<_> = left.map(|next| next.id).collect();
+            keys.left(&mut tx, &left, batch.now, &mut out).await?;
             out.lost
                 .extend(batch.changes.iter().map(|change| change.next.id).filter(|id| !stored.contains(id)));
         }
@@ -386,22 +411,27 @@ impl Writer {
                 unsent.as_ref().map(|end| (before, before.attempt + 1, end))
             });
             statements::attempts(&mut tx, unsent).await?;
+            let given: Vec<_> = given.into_iter().collect();
+            keys.left(&mut tx, &given, batch.now, &mut out).await?;
         }
         if !batch.spoiled.is_empty() {
             out.spoiled = statements::spoil(&mut tx, &batch.spoiled).await?;
+            keys.left(&mut tx, &out.spoiled.clone(), batch.now, &mut out).await?;
         }
         let mut version = None;
         if let Some(look) = &batch.look {
             // Inside the write lock: what this look sees is what this version says.
             version = Some(statements::data_version(&mut tx).await?);
             out.foreign = version != surveyed;
-            intake::look(&mut tx, look, &mut out).await?;
+            intake::look(&mut tx, look, keys, &mut out).await?;
         }
         if let Some(status) = &batch.status {
             statements::status(&mut tx, status).await?;
         }
         if let Some(sign) = batch.sign {
             statements::sign(&mut tx, sign).await?;
+            let triggers = self.triggers.iter().map(Arc::as_ref);
+            rates::forget(&mut tx, triggers, sign.now, std::mem::take(&mut self.configured)).await?;
         }
         tx.commit().await?;
         if syncs {
@@ -420,7 +450,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::invocation::{Invocation, Outcome, Output, Phase};
+    use crate::invocation::{Invocation, Outcome, Output};
     use crate::queue::{Change, Sign};
 
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);

@@ -80,6 +80,7 @@ impl Engine {
             limits: Limits { max_in_flight: 64, max_per_origin: 8, max_long_polls: 64 },
             shutdown_grace: Duration::from_secs(5),
             fallback_poll: Duration::from_secs(1),
+            ageing: Duration::ZERO,
         };
         let (notices, _) = mpsc::unbounded_channel();
         let (orders, inbox) = mpsc::channel(1);

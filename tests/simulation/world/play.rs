@@ -160,6 +160,7 @@ impl Play {
                 limits: Limits { max_in_flight: 1, max_per_origin: 1, max_long_polls: 1 },
                 shutdown_grace: Duration::from_millis(world.between(0, 60_000).unsigned_abs()),
                 fallback_poll: Duration::from_millis(world.between(2_000, 20_000).unsigned_abs()),
+                ageing: Duration::from_millis(world.between(0, 2_000).unsigned_abs()),
             },
             weights,
             acts: world.between(8, 50),
