@@ -22,6 +22,7 @@ mod logs;
 mod long_polling;
 mod process;
 mod queue_contract;
+mod quotas;
 mod restart;
 mod restore;
 mod retention;
