@@ -26,6 +26,7 @@ pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod logging;
+pub mod schedule;
 pub mod secret;
 pub mod service;
 pub mod shutdown;
