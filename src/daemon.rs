@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::client::{self, HttpClient, Probed};
 use crate::clock::SystemClock;
 use crate::config::{self, Checkpoint, Config, Synchronous};
-use crate::dispatch::{self, Beats, Dispatcher, Limits, Settings};
+use crate::dispatch::{self, Beats, Breaking, Dispatcher, Limits, Settings};
 use crate::logging::Losses;
 use crate::queue;
 use crate::queue::sqlite::{Options, SqliteStore};
@@ -74,6 +74,11 @@ fn settings(config: &Config) -> Settings {
             max_in_flight: config.dispatch.max_in_flight,
             max_per_origin: config.dispatch.max_per_origin,
             max_long_polls: config.dispatch.max_long_polls,
+        },
+        breaking: Breaking {
+            failures: config.dispatch.breaker.failures,
+            initial: config.dispatch.breaker.initial,
+            max: config.dispatch.breaker.max,
         },
         shutdown_grace: config.dispatch.shutdown_grace,
         fallback_poll: config.dispatch.fallback_poll,

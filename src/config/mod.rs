@@ -81,12 +81,25 @@ pub struct Dispatch {
     pub max_per_origin: usize,
     /// Exchanges that a far end holds until the job ends.
     pub max_long_polls: usize,
+    /// When firings at one origin wait because it answers badly.
+    pub breaker: Breaker,
     /// How long a stop lets exchanges end; zero cuts them at once.
     pub shutdown_grace: Duration,
     /// How often the table is looked at when nothing was noticed.
     pub fallback_poll: Duration,
     /// How long a ready request waits to be worth one step of priority more; zero: it never is.
     pub ageing: Duration,
+}
+
+/// When firings at one origin wait because it answers badly, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Bad ends in a row; 0: never.
+    pub failures: u32,
+    /// The first wait before a probe; it doubles.
+    pub initial: Duration,
+    /// The longest.
+    pub max: Duration,
 }
 
 /// How long what has ended is kept; none: for ever.

@@ -37,6 +37,7 @@ fn the_defaults_are_those_of_the_documentation() {
             max_in_flight: 1024,
             max_per_origin: 64,
             max_long_polls: 4096,
+            breaker: Breaker { failures: 50, initial: Duration::from_secs(1), max: Duration::from_secs(60) },
             shutdown_grace: Duration::from_secs(75),
             fallback_poll: Duration::from_secs(1),
             ageing: Duration::from_secs(600),
@@ -91,6 +92,7 @@ fn everything_that_may_be_said_is_taken() {
         checkpoint = "external"
         [dispatch]
         shutdown_grace = "5m"
+        breaker = { failures = 0, max = "5m" }
         [retention]
         succeeded = "never"
         uncertain = "1d"
@@ -147,6 +149,8 @@ fn everything_that_may_be_said_is_taken() {
         (config.retention.succeeded, config.retention.uncertain),
         (None, Some(Duration::from_secs(86_400)))
     );
+    let breaker = &config.dispatch.breaker;
+    assert_eq!((breaker.failures, breaker.initial.as_secs(), breaker.max.as_secs()), (0, 1, 300));
     let trigger = &config.triggers["a"];
     assert_eq!(trigger.url.as_str(), "https://api.example:8443/t/x?sig=1");
     assert_eq!(
@@ -175,6 +179,7 @@ fn every_problem_is_listed_at_once_with_its_place() {
         max_in_flight = 0
         fallback_poll = "0s"
         shutdown_grace = 75
+        breaker = { failures = -1, initial = "2m", wait = "1s" }
         [retention]
         others = "soon"
         [log]
@@ -214,6 +219,9 @@ fn every_problem_is_listed_at_once_with_its_place() {
         "f.toml: dispatch.max_in_flight: must be a whole number from 1",
         "f.toml: dispatch.fallback_poll: must be longer than zero",
         "f.toml: dispatch.shutdown_grace: needs a unit",
+        "f.toml: dispatch.breaker.failures: must be a whole number from 0",
+        "f.toml: dispatch.breaker.initial: must not be longer than max, which is 60s",
+        "f.toml: dispatch.breaker.wait: unknown key (known here: failures, initial, max)",
         "TRIGGERD__DISPATCH__MAX_PER_ORIGIN: must be a whole number",
         "TRIGGERD__TRIGGERS__A__URL: overrides nothing",
         "f.toml: retention.others: must be a duration",
@@ -238,7 +246,7 @@ fn every_problem_is_listed_at_once_with_its_place() {
         let found = problems.iter().filter(|problem| problem.starts_with(expected)).count();
         assert_eq!(found, 1, "{expected} in {problems:#?}");
     }
-    assert_eq!(problems.len(), 26, "{problems:#?}");
+    assert_eq!(problems.len(), 29, "{problems:#?}");
     assert!(!problems.concat().contains("hunter2"), "{problems:#?}");
 }
 
@@ -251,6 +259,7 @@ fn the_environment_overrides_the_file_and_nothing_else_does() {
             ("TRIGGERD__DATABASE__URL", "sqlite:///env.db"),
             ("TRIGGERD__DISPATCH__MAX_IN_FLIGHT", "7"),
             ("TRIGGERD__RETENTION__OUTPUTS", "1d"),
+            ("TRIGGERD__DISPATCH__BREAKER__FAILURES", "7"),
             ("TRIGGERD__LOG__FORMAT", ""),
             ("TRIGGERD_CONFIG", "/other"),
             ("TRIGGERDLOGFORMAT", "json"),
@@ -260,6 +269,7 @@ fn the_environment_overrides_the_file_and_nothing_else_does() {
     .unwrap();
     assert_eq!(config.database.path, Path::new("/env.db"));
     assert_eq!(config.dispatch.max_in_flight, 7);
+    assert_eq!((config.dispatch.breaker.failures, config.dispatch.breaker.initial.as_secs()), (7, 1));
     assert_eq!(config.retention.outputs, Some(Duration::from_secs(86_400)));
     assert_eq!(config.log.format, LogFormat::Text, "an empty variable is an unset one");
     for name in [

@@ -8,7 +8,7 @@ use std::time::Duration;
 use config::{Value, ValueKind};
 
 use super::section::{Section, duration, integer, one_of, text, wait};
-use super::{Checkpoint, Database, Dispatch, Log, LogFormat, Retention, Rotation, Synchronous};
+use super::{Breaker, Checkpoint, Database, Dispatch, Log, LogFormat, Retention, Rotation, Synchronous};
 
 pub(super) fn database(mut section: Section<'_>) -> Option<Database> {
     let path = section.take("url", database_path);
@@ -47,6 +47,7 @@ pub(super) fn dispatch(mut section: Section<'_>) -> Option<Dispatch> {
     let max_in_flight = section.take("max_in_flight", integer(1..=65_536)).and_then(count);
     let max_per_origin = section.take("max_per_origin", integer(1..=65_536)).and_then(count);
     let max_long_polls = section.take("max_long_polls", integer(1..=65_536)).and_then(count);
+    let breaker = breaker(section.table("breaker"));
     let shutdown_grace = section.take("shutdown_grace", duration);
     let fallback_poll = section.take("fallback_poll", wait);
     let ageing = section.take("ageing", duration);
@@ -55,10 +56,24 @@ pub(super) fn dispatch(mut section: Section<'_>) -> Option<Dispatch> {
         max_in_flight: max_in_flight?,
         max_per_origin: max_per_origin?,
         max_long_polls: max_long_polls?,
+        breaker: breaker?,
         shutdown_grace: shutdown_grace?,
         fallback_poll: fallback_poll?,
         ageing: ageing?,
     })
+}
+
+fn breaker(mut section: Section<'_>) -> Option<Breaker> {
+    let failures = section.take("failures", integer(0..=1_000_000)).and_then(|n| u32::try_from(n).ok());
+    let initial = section.take("initial", wait);
+    let max = section.take("max", wait);
+    if let (Some(initial), Some(max)) = (initial, max)
+        && initial > max
+    {
+        section.problem("initial", &format!("must not be longer than max, which is {max:?}"));
+    }
+    section.finish();
+    Some(Breaker { failures: failures?, initial: initial?, max: max? })
 }
 
 pub(super) fn retention(mut section: Section<'_>) -> Option<Retention> {

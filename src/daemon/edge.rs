@@ -84,7 +84,7 @@ impl fmt::Display for Glance {
             Stage::Reloading => "reloading",
             Stage::Stopping => "stopping: waits for firings under way",
         })?;
-        let Figures { firing, following, uncertain } = self.figures;
+        let Figures { firing, following, uncertain, broken } = self.figures;
         if self.stage == Stage::Ready && firing + following == 0 {
             f.write_str(", nothing under way")?;
         } else if self.stage == Stage::Ready {
@@ -93,6 +93,10 @@ impl fmt::Display for Glance {
         if uncertain > 0 {
             let many = if uncertain >= MANY_UNCERTAIN { " or more" } else { "" };
             write!(f, ", {uncertain}{many} uncertain: see triggerd list --state uncertain")?;
+        }
+        if broken > 0 {
+            let what = if broken == 1 { "origin answers" } else { "origins answer" };
+            write!(f, "; {broken} {what} badly: fires only probes there")?;
         }
         for trouble in &self.table {
             write!(f, "; {trouble}")?;
@@ -120,13 +124,17 @@ mod tests {
 
     #[test]
     fn a_glance_says_what_goes_on_and_what_somebody_should_see_to() {
-        let figures = |firing, following, uncertain| Figures { firing, following, uncertain };
+        let figures = |firing, following, uncertain| Figures { firing, following, uncertain, broken: 0 };
         let at = |stage, figures| Glance { stage, figures, ..Glance::default() }.to_string();
         assert_eq!(at(Stage::Starting, figures(0, 0, 0)), "starting");
         assert_eq!(at(Stage::Ready, figures(0, 0, 0)), "ready, nothing under way");
         assert_eq!(
             at(Stage::Ready, figures(1, 20, 3)),
             "ready, 1 being fired, 20 followed, 3 uncertain: see triggerd list --state uncertain"
+        );
+        assert_eq!(
+            at(Stage::Ready, Figures { broken: 1, ..figures(0, 9, 0) }),
+            "ready, 0 being fired, 9 followed; 1 origin answers badly: fires only probes there"
         );
         let table = vec!["the disk is full".to_owned(), "the WAL has grown".to_owned()];
         let troubled = Glance { stage: Stage::Ready, table, ..Glance::default() };

@@ -18,6 +18,8 @@ pub struct Figures {
     pub following: usize,
     /// Requests that wait for an operator, counted up to [`crate::queue::MANY_UNCERTAIN`].
     pub uncertain: usize,
+    /// Origins that answer badly: nothing is fired there but probes.
+    pub broken: usize,
 }
 
 /// What is known of each trigger.
@@ -68,11 +70,13 @@ impl Board {
         hold: Option<(HeldBy, Option<UnixMillis>)>,
         now: UnixMillis,
     ) {
-        let before = self.holds.get(trigger).copied();
-        let next = match (hold, before) {
+        let before = self.holds.get(trigger).cloned();
+        let next = match (hold, &before) {
             (None, None) => return,
             (None, Some(_)) => None,
-            (Some((by, until)), Some(before)) if before.by == by => Some(Hold { until, ..before }),
+            (Some((by, until)), Some(before)) if before.by == by => {
+                Some(Hold { by, since: before.since, until })
+            }
             (Some((by, until)), _) if surely => {
                 self.newly_held.insert(trigger.to_owned());
                 Some(Hold { by, since: now, until })
@@ -80,17 +84,17 @@ impl Board {
             (Some(_), _) => return,
         };
         // When it is tried again changes all the time, and is told with the rest.
-        self.news |= next.map(|hold| hold.by) != before.map(|hold| hold.by);
+        self.news |= next.as_ref().map(|hold| &hold.by) != before.as_ref().map(|hold| &hold.by);
         match next {
             Some(hold) => self.holds.insert(trigger.to_owned(), hold),
             None => self.holds.remove(trigger),
         };
     }
 
-    /// A trigger has places, and its credential is open. What its rows waited for a place for, some of them may still do:
+    /// A trigger has places, its credential is open and its breaker closed. What its rows waited for a place for, some of them may still do:
     /// whether all have one is known when the look is answered.
     pub(super) fn may_go_on(&mut self, trigger: &str) {
-        if self.holds.get(trigger).is_some_and(|hold| matches!(hold.by, HeldBy::Credential(_))) {
+        if self.holds.get(trigger).is_some_and(|hold| !matches!(hold.by, HeldBy::Slot(_))) {
             self.end_hold(trigger);
         }
     }
@@ -117,6 +121,11 @@ impl Board {
         self.news = true;
     }
 
+    /// A breaker has opened or closed.
+    pub(super) const fn broke(&mut self) {
+        self.news = true;
+    }
+
     /// When the table should be told, if there is news.
     pub(super) fn tell_at(&self) -> Option<UnixMillis> {
         self.news.then(|| self.tell_at.unwrap_or(UnixMillis(0)))
@@ -133,9 +142,9 @@ impl Board {
         self.tell_at = Some(now.plus(TELL_EVERY));
         let mut news = Vec::new();
         for name in triggers {
-            let hold = self.holds.get(name).copied();
+            let hold = self.holds.get(name).cloned();
             let status = TriggerStatus { trigger_name: name.clone(), slots_used: self.active(name), hold };
-            if hold.is_some() || self.told.get(name) != Some(&status) {
+            if status.hold.is_some() || self.told.get(name) != Some(&status) {
                 self.told.insert(name.clone(), status.clone());
                 news.push(status);
             }
@@ -156,10 +165,10 @@ impl Board {
         self.untold();
     }
 
-    /// The sums, with the number of rows that are being fired.
-    pub(super) fn figures(&self, firing: usize) -> Figures {
+    /// The sums, with the number of rows that are being fired, and of breakers that are open.
+    pub(super) fn figures(&self, firing: usize, broken: usize) -> Figures {
         let active: usize = self.active.values().sum();
-        Figures { firing, following: active.saturating_sub(firing), uncertain: self.uncertain }
+        Figures { firing, following: active.saturating_sub(firing), uncertain: self.uncertain, broken }
     }
 }
 
@@ -216,6 +225,6 @@ mod tests {
         board.enter("b");
         board.surveyed(4);
         board.doubt();
-        assert_eq!(board.figures(1), Figures { firing: 1, following: 2, uncertain: 5 });
+        assert_eq!(board.figures(1, 2), Figures { firing: 1, following: 2, uncertain: 5, broken: 2 });
     }
 }

@@ -90,7 +90,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 batch.look = self.intake.spare_look(now);
             } else {
                 let busy = !batch.is_empty();
-                batch.look = self.intake.look(&self.lanes, &mut self.board, &self.client, now, busy);
+                let (lanes, board, breakers) = (&self.lanes, &mut self.board, &mut self.breakers);
+                batch.look = self.intake.look(lanes, board, breakers, &self.client, now, busy);
                 if self.board.tell_at().is_some_and(|at| at <= now) {
                     batch.status = self.tell(now);
                 }
@@ -127,7 +128,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     fn tell(&mut self, now: UnixMillis) -> Option<Status> {
         let firing = self.flights.values().filter(|flight| flight.place.is_some()).count();
         // Nobody listening is no trouble: the notice is for the service manager.
-        let _ = self.notices.send(Notice::Figures(self.board.figures(firing)));
+        let _ = self.notices.send(Notice::Figures(self.board.figures(firing, self.breakers.open())));
         self.board.tell(self.settings.triggers.keys(), now)
     }
 

@@ -11,6 +11,7 @@ use crate::queue::{Batch, Error, Return, Sign, Store};
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     pub(super) fn configure(&mut self, settings: Settings) {
         self.lanes.set_limits(settings.limits);
+        self.breakers.configure(settings.breaking);
         self.intake.configure(settings.triggers.clone(), settings.ageing, &mut self.lanes);
         self.board.reconfigured(|name| settings.triggers.contains_key(name));
         self.settings = settings;

@@ -9,11 +9,12 @@ use futures_util::FutureExt as _;
 use tokio::task::{AbortHandle, JoinError};
 use url::Url;
 
+use super::breaker::{News, Ticket, Turn};
 use super::lanes::{Lanes, Seat};
 use super::{Dispatcher, Exchanged};
 use crate::client::{Admission, Client, Departure, Order, Wish};
 use crate::clock::{Clock, UnixMillis};
-use crate::invocation::{Action, Break, Call, Code, Context, Event, Outcome, Phase, Step, step};
+use crate::invocation::{Action, AttemptEnd, Break, Call, Code, Context, Event, Outcome, Phase, Step, step};
 use crate::queue::{Change, Polled, Return, Store, Taken};
 use crate::request::{CallMode, Request};
 use crate::trigger::Trigger;
@@ -34,7 +35,16 @@ pub(super) struct Flight {
     pub(super) place: Option<Seat>,
     /// Where the flight record has its firing, until the end of that is stored.
     pub(super) slot: Option<usize>,
+    /// Its firing, to the breaker of the origin, from when it leaves.
+    ticket: Option<Ticket>,
     pub(super) stage: Stage,
+}
+
+impl Flight {
+    /// Whether it is a firing whose end is not known.
+    fn is_firing(&self) -> bool {
+        self.before.is_some() && !matches!(self.stage, Stage::Storing(_))
+    }
 }
 
 pub(super) enum Stage {
@@ -73,6 +83,12 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         if flight.before.is_some() && (invocation.is_late(now) || invocation.is_stale(now)) {
             self.lanes.leave(seat);
             return self.take_back(id);
+        }
+        let lane = matches!(call, Call::Fire)
+            .then(|| self.lanes.seat(&flight.trigger.origin(), &flight.trigger.name).lane);
+        if lane.is_some_and(|lane| !self.breakers.admits(lane, id, now)) {
+            self.lanes.leave(seat);
+            return self.fire_later(id, now);
         }
         let gated = !matches!(call, Call::Ask { credential: false, .. });
         if gated && let Admission::Shut { until, code } = self.client.admission(&flight.trigger, now) {
@@ -113,16 +129,29 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             });
             (id, result)
         });
+        flight.ticket = lane.map(|lane| self.breakers.begin(lane, id, now));
         flight.stage = Stage::Sent { seat, asked_at: now, abort };
     }
 
-    /// The credential is refused or missing: nothing is sent. A firing goes back to where it came from; a poll waits.
+    /// Breakers whose probe has come to nothing wait for another one.
+    pub(super) fn forget_probes(&mut self) {
+        self.breakers.forget_probes(|id| self.flights.get(&id).is_some_and(Flight::is_firing));
+    }
+
+    /// A firing that must not leave now: it goes back to where it came from.
+    fn fire_later(&mut self, id: i64, now: UnixMillis) {
+        if let Some(flight) = self.flights.get(&id) {
+            self.intake.pending_again(&flight.row.trigger_name, &flight.row.invocation, now, now);
+        }
+        self.give_up_turn(id);
+    }
+
+    /// The credential is refused or missing: nothing is sent. A firing goes back; a poll waits.
     fn shut_out(&mut self, id: i64, until: UnixMillis, code: Code) {
         let now = self.clock.now();
         let Some(flight) = self.flights.get_mut(&id) else { return };
         if flight.before.is_some() {
-            self.intake.pending_again(&flight.row.trigger_name, &flight.row.invocation, now, now);
-            return self.give_up_turn(id);
+            return self.fire_later(id, now);
         }
         if flight.row.invocation.is_late(now) {
             let why = "the credential was refused or cannot be had, and the deadline has passed".to_owned();
@@ -164,6 +193,13 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             }
         };
         report(&flight.row, &stepped);
+        if let (Some(ticket), Some(end)) = (flight.ticket.take(), &stepped.attempt) {
+            let origin = || flight.trigger.origin();
+            if let Some(turn) = self.breakers.end(ticket, News::of(end), origin, now) {
+                self.board.broke();
+                tell_breaker(&turn, end, now);
+            }
+        }
         let Step { next, action, attempt, output, .. } = stepped;
         flight.row.invocation = next.clone();
         let narrow = attempt.is_none()
@@ -270,13 +306,13 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.returned.push(Return { before: row.invocation, due_at: row.due_at, unsent: None });
             return self.intake.survey_soon();
         };
+        let origin = self.lanes.seat(&trigger.origin(), &trigger.name);
         let place = match next.firing_mode(&trigger) {
             CallMode::LongPolling => self.lanes.held_seat(&trigger.name),
-            CallMode::AsyncRequestReply | CallMode::FireAndForget => {
-                self.lanes.seat(&trigger.origin(), &trigger.name)
-            }
+            CallMode::AsyncRequestReply | CallMode::FireAndForget => origin,
         };
         self.lanes.take_place(place);
+        self.breakers.intend(origin.lane, id, now);
         self.board.enter(&row.trigger_name);
         tracing::debug!(
             request.id = id, trigger.name = %trigger.name, attempt = next.attempt,
@@ -293,6 +329,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             counted: true,
             place: Some(place),
             slot: None,
+            ticket: None,
             stage: Stage::Queued(Call::Fire),
         };
         self.find(id);
@@ -340,7 +377,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         if self.find(id) && counted {
             self.board.enter(&row.trigger_name);
         }
-        let flight = Flight { trigger, row, request, before: None, counted, place: None, slot: None, stage };
+        let (place, slot, ticket) = (None, None, None);
+        let flight = Flight { trigger, row, request, before: None, counted, place, slot, ticket, stage };
         self.flights.insert(id, flight);
     }
 
@@ -363,6 +401,31 @@ fn ask_seat(lanes: &mut Lanes, trigger: &str, url: &Url, held: bool) -> Seat {
 /// What stands in for a trigger that is not configured any more: nothing is sent to it.
 fn absent(name: &str) -> Trigger {
     Trigger::new(name, Url::parse("http://not-configured.invalid/").expect("it is a URL"))
+}
+
+/// One line for each turn of a breaker.
+fn tell_breaker(turn: &Turn, end: &AttemptEnd, now: UnixMillis) {
+    let code = end.trouble.as_ref().map_or("", |trouble| trouble.code.as_str());
+    match turn {
+        Turn::Opened { origin, failures, until } => {
+            let wait_ms = until.since(now).as_millis();
+            tracing::warn!(
+                breaker.origin = %origin, failures, code, http.status = end.http_status, retry_in_ms = wait_ms,
+                "{failures} firings in a row at {origin} were not answered well (last: {code}): fires nothing there, first probe \
+                 in {wait_ms} ms"
+            );
+        }
+        Turn::Failed { origin, until } => {
+            let wait_ms = until.since(now).as_millis();
+            tracing::info!(
+                breaker.origin = %origin, code, http.status = end.http_status, retry_in_ms = wait_ms,
+                "the probe at {origin} was not answered well ({code}): next probe in {wait_ms} ms"
+            );
+        }
+        Turn::Closed { origin } => {
+            tracing::info!(breaker.origin = %origin, "{origin} answers again: fires there again");
+        }
+    }
 }
 
 /// One line for each change of state.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::Board;
+use super::breaker::{Breakers, Leave};
 use super::lanes::{Lanes, Seat};
 use crate::client::{Admission, Client};
 use crate::clock::UnixMillis;
@@ -137,6 +138,7 @@ impl Intake {
         &mut self,
         lanes: &Lanes,
         board: &mut Board,
+        breakers: &mut Breakers,
         client: &impl Client,
         now: UnixMillis,
         busy: bool,
@@ -148,6 +150,8 @@ impl Intake {
         let places = lanes.free_places();
         let held_places = lanes.free_held_places();
         let (mut wants, mut gates, mut shut) = (Vec::new(), Vec::new(), Vec::new());
+        // Triggers that could have the next probe at an origin.
+        let mut probes: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         if self.survey || !self.hungry.is_empty() {
             for trigger in self.triggers.values() {
                 let (ordinary, held) = self.seats[&trigger.name];
@@ -163,26 +167,40 @@ impl Intake {
                 if let Some((_, until)) = &timed {
                     gates.push(*until);
                 }
-                match held_by(trigger, room, stuck, outlook, timed) {
+                let leave = breakers.look(ordinary.lane, now);
+                match held_by(trigger, room, stuck, outlook, &leave, timed.clone()) {
                     // One probe does not end it.
                     None if outlook == Admission::Probe => {}
                     None => board.may_go_on(&trigger.name),
                     hold => board.hold(&trigger.name, hungry, hold, now),
+                }
+                if let Leave::Nothing(_, Some(until)) = leave {
+                    gates.push(until);
                 }
                 if let Admission::Shut { until, code } = outlook {
                     gates.push(until);
                     shut.push((trigger.name.clone(), code));
                 }
                 // A shut credential lets one probe through at a time; it is for a trigger that surely has rows.
-                let limit = match outlook {
+                let limit = match (outlook, leave) {
                     _ if room == 0 || stuck || timed.is_some() => continue,
-                    Admission::Open => room,
-                    Admission::Probe if hungry => 1,
-                    Admission::Probe | Admission::Shut { .. } => continue,
+                    (Admission::Shut { .. }, _) | (_, Leave::Nothing(..)) => continue,
+                    (Admission::Open, Leave::All) => room,
+                    _ if !hungry => continue,
+                    (Admission::Probe, Leave::All) => 1,
+                    (Admission::Open | Admission::Probe, Leave::Probe(_)) => {
+                        probes.entry(ordinary.lane).or_default().push(&trigger.name);
+                        1
+                    }
                 };
                 let (origin, (ordinary, held)) = (ordinary.lane, free);
                 wants.push(Want { trigger: Arc::clone(trigger), origin, limit, ordinary, held });
             }
+        }
+        // An origin has one probe, whichever of its triggers it is of.
+        for (lane, names) in probes {
+            let chosen = breakers.choose(lane, &names);
+            wants.retain(|want| want.origin != lane || chosen == Some(want.trigger.name.as_str()));
         }
         let survey = self.survey;
         let newly_held = board.take_newly_held();
@@ -273,7 +291,7 @@ impl Intake {
         self.hungry.extend(committed.hungry.iter().cloned());
         for (name, by, until) in &committed.waits {
             self.hungry.insert(name.clone());
-            self.timed.insert(name.clone(), (*by, *until));
+            self.timed.insert(name.clone(), (by.clone(), *until));
         }
         if let Some(at) = committed.wake_at {
             self.wake_by(at);
@@ -297,20 +315,24 @@ fn held_by(
     room: usize,
     stuck: bool,
     outlook: Admission,
+    leave: &Leave,
     timed: Option<(HeldBy, UnixMillis)>,
 ) -> Option<(HeldBy, Option<UnixMillis>)> {
-    match outlook {
-        Admission::Shut { until, code } => Some((HeldBy::Credential(code), Some(until))),
-        Admission::Open | Admission::Probe if room == 0 => Some((HeldBy::Slot("max_concurrent"), None)),
-        Admission::Open | Admission::Probe if timed.is_some() => timed.map(|(by, until)| (by, Some(until))),
-        Admission::Open | Admission::Probe if stuck => Some((
+    match (outlook, leave) {
+        (Admission::Shut { until, code }, _) => Some((HeldBy::Credential(code), Some(until))),
+        (_, Leave::Nothing(origin, until)) => Some((HeldBy::Breaker(Arc::clone(origin)), *until)),
+        _ if room == 0 => Some((HeldBy::Slot("max_concurrent"), None)),
+        _ if timed.is_some() => timed.map(|(by, until)| (by, Some(until))),
+        _ if stuck => Some((
             HeldBy::Slot(match trigger.call_mode {
                 CallMode::LongPolling => "max_long_polls",
                 CallMode::AsyncRequestReply | CallMode::FireAndForget => "max_per_origin",
             }),
             None,
         )),
-        Admission::Open | Admission::Probe => None,
+        // That one row may go changes nothing for the others.
+        (_, Leave::Probe(origin)) => Some((HeldBy::Breaker(Arc::clone(origin)), None)),
+        (_, Leave::All) => None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! call mode: the table is a [`Store`], the wire a [`Client`], the rules are `invocation`.
 
 mod board;
+mod breaker;
 mod commits;
 mod course;
 mod executor;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use board::Figures;
+pub use breaker::Breaking;
 pub use lanes::Limits;
 pub use pruner::prune;
 pub use pulse::{Beats, Pulse};
@@ -40,6 +42,7 @@ use crate::queue::{
 };
 use crate::trigger::Trigger;
 use board::Board;
+use breaker::Breakers;
 use commits::pause_after;
 use executor::Flight;
 use health::Health;
@@ -56,6 +59,8 @@ pub struct Settings {
     pub triggers: BTreeMap<String, Arc<Trigger>>,
     /// Bounds of what is on the wire.
     pub limits: Limits,
+    /// When the breaker of an origin opens.
+    pub breaking: Breaking,
     /// How long an orderly stop waits for firings.
     pub shutdown_grace: Duration,
     /// The table is looked at this often although nothing hints at a change.
@@ -115,6 +120,7 @@ pub struct Dispatcher<S, W, C> {
     health: Health,
 
     lanes: Lanes,
+    breakers: Breakers,
     intake: Intake,
     board: Board,
     waiting: Waiting,
@@ -167,6 +173,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     ) -> Self {
         let mut lanes = Lanes::new(settings.limits);
         let intake = Intake::new(settings.triggers.clone(), settings.ageing, &mut lanes);
+        let breakers = Breakers::new(settings.breaking);
         let now = clock.now();
         Self {
             store,
@@ -178,6 +185,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             pulse: Pulse::default(),
             health: Health::default(),
             lanes,
+            breakers,
             intake,
             board: Board::default(),
             waiting: Waiting::default(),
@@ -240,6 +248,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             if self.unregistered && self.stopping.is_none() && !self.is_paused(now) {
                 self.register().await?;
             }
+            self.forget_probes();
             self.start_exchanges();
             self.start_commit(now);
             self.start_load(now);

@@ -5,6 +5,7 @@
 mod rig;
 
 mod board;
+mod breaker;
 mod cancel;
 mod commits;
 mod gates;

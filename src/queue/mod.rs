@@ -203,7 +203,7 @@ pub struct TriggerStatus {
 }
 
 /// What holds back the ready requests of a trigger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// What they wait for.
     pub by: HeldBy,
@@ -214,7 +214,7 @@ pub struct Hold {
 }
 
 /// What ready requests wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldBy {
     /// A free place: the key of the configuration that is at its limit.
     Slot(&'static str),
@@ -222,24 +222,28 @@ pub enum HeldBy {
     Rate,
     /// A credential that was refused, or cannot be had.
     Credential(Code),
+    /// An origin that answers badly.
+    Breaker(Arc<str>),
 }
 
 impl HeldBy {
     /// `trigger_status.waiting_for`.
-    const fn waiting_for(self) -> &'static str {
+    const fn waiting_for(&self) -> &'static str {
         match self {
             Self::Slot(_) => "slot",
             Self::Rate => "rate",
             Self::Credential(_) => "credential",
+            Self::Breaker(_) => "breaker",
         }
     }
 
     /// `trigger_status.waiting_on`.
-    const fn waiting_on(self) -> &'static str {
+    fn waiting_on(&self) -> &str {
         match self {
             Self::Slot(key) => key,
             Self::Rate => "rate",
             Self::Credential(code) => code.as_str(),
+            Self::Breaker(origin) => origin,
         }
     }
 }

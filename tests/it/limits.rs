@@ -34,7 +34,9 @@ async fn a_daemon_out_of_descriptors_waits_without_spinning_and_goes_on_by_itsel
         let holding = hold.clone();
         let far = FarEnd::start(move |_| Answer::status(202).held(&holding)).await;
         let alive = FarEnd::start(|_| Answer::status(202)).await;
-        let site = Site::new(&[QUIET, &trying("held", &far), &trying("t", &alive)].concat());
+        // What is counted here are tries that fail, far more in a row than a breaker lets through.
+        let tries = "[dispatch]\nbreaker = { failures = 0 }\n";
+        let site = Site::new(&[QUIET, tries, &trying("held", &far), &trying("t", &alive)].concat());
         let daemon = site.spawn_with("-n 1024");
         daemon.logged("triggerd::daemon: ready").await;
         let mut table = site.table().await;

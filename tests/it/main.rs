@@ -6,6 +6,7 @@ mod support;
 
 mod async_polling;
 mod backup;
+mod breaker;
 mod cli;
 mod client;
 mod config;

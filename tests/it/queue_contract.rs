@@ -171,6 +171,7 @@ impl Table for InMemory {
             HeldBy::Slot(key) => format!("slot {key}"),
             HeldBy::Rate => "rate rate".to_owned(),
             HeldBy::Credential(code) => format!("credential {}", code.as_str()),
+            HeldBy::Breaker(origin) => format!("breaker {origin}"),
         });
         Some((i64::try_from(status.slots_used).unwrap(), hold))
     }
@@ -1026,8 +1027,11 @@ async fn ready_rows_are_told_of_a_credential_that_is_shut<T: Table>() {
 async fn what_triggers_are_doing_is_told_if_it_holds_somebody_back<T: Table>() {
     let table = started::<T>().await;
     let tell = async |slots_used, hold| {
-        let triggers =
-            ["alpha", "beta"].map(|name| TriggerStatus { trigger_name: name.to_owned(), slots_used, hold });
+        let triggers = ["alpha", "beta"].map(|name| TriggerStatus {
+            trigger_name: name.to_owned(),
+            slots_used,
+            hold: Option::clone(&hold),
+        });
         let status = Some(Status { now: NOW, triggers: triggers.to_vec() });
         table.store().commit(Batch { status, ..Batch::default() }).await.unwrap();
     };
@@ -1040,6 +1044,9 @@ async fn what_triggers_are_doing_is_told_if_it_holds_somebody_back<T: Table>() {
     let by = HeldBy::Credential(Code::CredentialRefused);
     tell(2, Some(Hold { by, since: NOW, until: Some(at(5)) })).await;
     assert_eq!(table.status("alpha").await, Some((2, Some("credential credential_refused".to_owned()))));
+    let by = HeldBy::Breaker("http://far.example".into());
+    tell(1, Some(Hold { by, since: NOW, until: None })).await;
+    assert_eq!(table.status("alpha").await, Some((1, Some("breaker http://far.example".to_owned()))));
     table.store().start(triggers(), NOW).await.unwrap();
     assert_eq!(table.status("alpha").await, None, "what it said of the last daemon is forgotten");
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use triggerd::backoff::Backoff;
 use triggerd::client::{Admission, Client, Order as Exchange, Wish};
 use triggerd::clock::{SystemClock, UnixMillis};
-use triggerd::dispatch::{Dispatcher, Limits, Order, Settings};
+use triggerd::dispatch::{Breaking, Dispatcher, Limits, Order, Settings};
 use triggerd::invocation::{Body, Break, Reply};
 use triggerd::queue::sqlite::SqliteStore;
 use triggerd::request::CallMode;
@@ -104,6 +104,7 @@ impl Engine {
         let settings = Settings {
             triggers: BTreeMap::from([("t".to_owned(), trigger())]),
             limits: Limits { max_in_flight: 64, max_per_origin: 8, max_long_polls: 64 },
+            breaking: Breaking::NEVER,
             shutdown_grace: Duration::from_secs(5),
             fallback_poll: Duration::from_millis(50),
             ageing: Duration::ZERO,

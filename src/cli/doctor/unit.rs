@@ -135,11 +135,13 @@ fn span(word: &str) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::cli::doctor::Level;
+    use triggerd::config::Breaker;
 
     const DISPATCH: Dispatch = Dispatch {
         max_in_flight: 1024,
         max_per_origin: 64,
         max_long_polls: 4096,
+        breaker: Breaker { failures: 0, initial: Duration::ZERO, max: Duration::ZERO },
         shutdown_grace: Duration::from_secs(75),
         fallback_poll: Duration::from_secs(1),
         ageing: Duration::ZERO,

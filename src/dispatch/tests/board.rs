@@ -94,7 +94,7 @@ async fn the_service_manager_is_told_how_much_is_going_on() {
             figures = Some(newest);
         }
     }
-    assert_eq!(figures, Some(Figures { firing: 1, following: 1, uncertain: 1 }));
+    assert_eq!(figures, Some(Figures { firing: 1, following: 1, uncertain: 1, broken: 0 }));
 }
 
 #[tokio::test]

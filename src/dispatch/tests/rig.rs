@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::client::{Admission, Client, Order as Exchange, Wish};
 use crate::clock::{Clock, UnixMillis};
-use crate::dispatch::{Dispatcher, Limits, Notice, Order, Pulse, Settings};
+use crate::dispatch::{Breaking, Dispatcher, Limits, Notice, Order, Pulse, Settings};
 use crate::invocation::{Body, BodyEnd, Break, Code, Phase, Reply};
 use crate::queue::{
     Batch, Committed, Condition, Deleted, Error, Failed, Loaded, Look, MemoryRow as Row, MemoryStore,
@@ -521,6 +521,8 @@ pub(super) fn settings(triggers: impl IntoIterator<Item = Trigger>) -> Settings 
     Settings {
         triggers: triggers.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
         limits: Limits { max_in_flight: 1024, max_per_origin: 64, max_long_polls: 4096 },
+        // As by default.
+        breaking: Breaking { failures: 50, initial: SECOND, max: 60 * SECOND },
         shutdown_grace: Duration::from_secs(75),
         fallback_poll: SECOND,
         ageing: Duration::ZERO,

@@ -443,7 +443,7 @@ pub(super) async fn status(c: &mut SqliteConnection, status: &Status) -> Result<
             Some(_) => oldest(c, trigger_name, status.now).await?,
             None => None,
         };
-        let hold = hold.filter(|_| oldest.is_some());
+        let hold = hold.as_ref().filter(|_| oldest.is_some());
         rows.push((
             trigger_name,
             slots_used,

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use triggerd::backoff::Backoff;
 use triggerd::client::HttpClient;
 use triggerd::clock::SystemClock;
-use triggerd::dispatch::{Dispatcher, Limits, Order, Settings};
+use triggerd::dispatch::{Breaking, Dispatcher, Limits, Order, Settings};
 use triggerd::queue::Error;
 use triggerd::queue::sqlite::{Options, SqliteStore};
 use triggerd::request::CallMode;
@@ -78,6 +78,7 @@ impl Engine {
         let settings = Settings {
             triggers,
             limits: Limits { max_in_flight: 64, max_per_origin: 8, max_long_polls: 64 },
+            breaking: Breaking::NEVER,
             shutdown_grace: Duration::from_secs(5),
             fallback_poll: Duration::from_secs(1),
             ageing: Duration::ZERO,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use url::Url;
@@ -235,7 +235,23 @@ impl FarEnd {
         greeting: impl Fn(usize) -> Greeting + Send + Sync + 'static,
         script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        Self::serving("127.0.0.1:0", greeting, script).await
+    }
+
+    /// One at this address, where nobody is yet.
+    pub(crate) async fn at(
+        address: SocketAddr,
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::serving(address, |_| Greeting::Serve, script).await
+    }
+
+    async fn serving(
+        address: impl ToSocketAddrs,
+        greeting: impl Fn(usize) -> Greeting + Send + Sync + 'static,
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the port is free");
         let address = listener.local_addr().expect("a listener has an address");
         let record = Arc::new(Record {
             script: Box::new(script),

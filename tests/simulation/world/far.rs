@@ -400,7 +400,7 @@ impl Far {
 }
 
 /// What the public table of answers says about the remote job; written down a second time, as a far end would.
-fn verdict(mode: CallMode, status: u16, retry_after: bool, trigger: &Trigger) -> Verdict {
+pub(crate) fn verdict(mode: CallMode, status: u16, retry_after: bool, trigger: &Trigger) -> Verdict {
     let is_held = mode == CallMode::LongPolling;
     match status {
         401 => Verdict::Unauthorized,

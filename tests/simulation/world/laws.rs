@@ -350,6 +350,14 @@ pub(crate) fn at_a_shut_gate(world: &World, name: &str, since: i64) {
     }
 }
 
+/// A firing begins at an origin whose breaker must be open; so many are under way.
+pub(crate) fn probing(world: &World, id: i64, origin: &str, probes: usize) {
+    world.count("breaker", "probed");
+    if probes > 1 {
+        world.broken(Law::Limit, format!("request {id} is fired as one of {probes} probes at {origin}"));
+    }
+}
+
 /// A firing is about to be sent.
 pub(crate) fn firing(world: &World, trigger: &Trigger, id: i64, mode: CallMode, key: &str) {
     let now = world.time.now();

@@ -17,11 +17,12 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use triggerd::clock::Clock as _;
-use triggerd::dispatch::Limits;
+use triggerd::dispatch::{Breaking, Limits};
 use triggerd::queue::{MemoryRow, MemoryStore};
 use triggerd::trigger::Trigger;
 
@@ -116,6 +117,8 @@ struct World {
     memory: MemoryStore,
     /// All triggers that there are, configured or not.
     triggers: BTreeMap<String, Arc<Trigger>>,
+    /// When breakers open.
+    breaking: Breaking,
     dice: Mutex<fastrand::Rng>,
     history: Mutex<History>,
     laws: Mutex<laws::Memory>,
@@ -154,6 +157,11 @@ impl World {
         let far = Far::new(dice.u64(..), odd, moody);
         let time = Time::new(dice.u64(..));
         let triggers = play::triggers(&mut dice);
+        let breaking = Breaking {
+            failures: [0, 1, 2, 3, 50][dice.usize(..5)],
+            initial: Duration::from_millis(dice.u64(100..=5_000)),
+            max: Duration::from_millis(dice.u64(5_000..=60_000)),
+        };
         let standing = Standing {
             active: BTreeSet::new(),
             paused: BTreeSet::new(),
@@ -167,6 +175,7 @@ impl World {
             time,
             memory: MemoryStore::default(),
             triggers,
+            breaking,
             dice: Mutex::new(dice),
             history: Mutex::new(History { is_loud, ..History::default() }),
             laws: Mutex::default(),

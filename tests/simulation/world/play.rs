@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use triggerd::backoff::Backoff;
 use triggerd::clock::{Clock as _, UnixMillis};
-use triggerd::dispatch::{Dispatcher, Limits, Order, Settings};
+use triggerd::dispatch::{Breaking, Dispatcher, Limits, Order, Settings};
 use triggerd::invocation::{Code, Memory, Outcome, Phase};
 use triggerd::queue::MemoryRow as Row;
 use triggerd::request::CallMode;
@@ -158,6 +158,7 @@ impl Play {
             settings: Settings {
                 triggers: world.triggers.clone(),
                 limits: Limits { max_in_flight: 1, max_per_origin: 1, max_long_polls: 1 },
+                breaking: if world.is(Variant::NoBreaker) { Breaking::NEVER } else { world.breaking },
                 shutdown_grace: Duration::from_millis(world.between(0, 60_000).unsigned_abs()),
                 fallback_poll: Duration::from_millis(world.between(2_000, 20_000).unsigned_abs()),
                 ageing: Duration::from_millis(world.between(0, 2_000).unsigned_abs()),

@@ -65,6 +65,8 @@ pub(crate) enum Variant {
     NoTimeout,
     /// A shut credential lets everything through.
     OpenGate,
+    /// No breaker ever opens.
+    NoBreaker,
     /// Messages name the whole URL.
     TellsSecrets,
     /// A second daemon works on the same table.
@@ -73,7 +75,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All of them.
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::NoGuard,
         Self::NoGuardOnReturn,
         Self::AnswersBeforeStored,
@@ -104,6 +106,7 @@ impl Variant {
         Self::FollowsRedirects,
         Self::NoTimeout,
         Self::OpenGate,
+        Self::NoBreaker,
         Self::TellsSecrets,
         Self::TwoDaemons,
     ];
@@ -121,7 +124,7 @@ impl Variant {
             Self::LosesOutputs => Law::Truth,
             Self::Vanishes => Law::Kept,
             Self::TellsSecrets => Law::Secret,
-            Self::TakesMore | Self::OpenGate => Law::Limit,
+            Self::TakesMore | Self::OpenGate | Self::NoBreaker => Law::Limit,
             Self::ForgetsWaiting
             | Self::ForgetsInterrupted
             | Self::LostWakeUp

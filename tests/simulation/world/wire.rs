@@ -10,7 +10,7 @@ use triggerd::request::CallMode;
 use triggerd::trigger::Trigger;
 use url::Url;
 
-use super::far::{Say, Then};
+use super::far::{Say, Then, Verdict, verdict};
 use super::laws;
 use super::variants::Variant;
 use super::{Shared, World};
@@ -44,6 +44,20 @@ pub(crate) struct Open {
     by_id: BTreeMap<i64, usize>,
     by_origin: BTreeMap<String, usize>,
     held: usize,
+    streaks: BTreeMap<String, Streak>,
+}
+
+/// How an origin has answered firings lately, as a daemon has been told.
+#[derive(Default)]
+struct Streak {
+    /// Bad ends since the last one that was not surely bad, of firings that began after that.
+    bad: u32,
+    /// Milliseconds of the world.
+    good_at: i64,
+    /// When there were so many that the breaker must be open.
+    broken_at: Option<i64>,
+    /// Firings under way that began after that.
+    probes: usize,
 }
 
 /// The wire of one daemon.
@@ -62,6 +76,8 @@ struct Under {
     origin: Option<String>,
     /// The credential whose probe it is.
     probe: Option<String>,
+    /// The origin whose probe it is.
+    breaks: Option<String>,
 }
 
 impl Gate {
@@ -104,6 +120,9 @@ impl Drop for Under {
             Some(origin) => *open.by_origin.entry(origin.clone()).or_default() -= 1,
             None => open.held -= 1,
         }
+        if let Some(origin) = &self.breaks {
+            open.streaks.entry(origin.clone()).or_default().probes -= 1;
+        }
         drop(all);
         if let Some(name) = &self.probe
             && let Some(shut) = &mut self.world.gates().entry(name.clone()).or_default().shut
@@ -128,10 +147,12 @@ impl Client for SimClient {
             Wish::Fire { .. } => order.trigger.url.clone(),
             Wish::Ask { url, .. } => url.clone(),
         };
+        let began = world.time.elapsed();
         let mut under = self.enter(id, &url, held);
         match &order.wish {
             Wish::Fire { request, call_mode, idempotency_key, .. } => {
                 laws::firing(world, &order.trigger, request.id, *call_mode, idempotency_key);
+                under.breaks = self.probe_of(id, &order.trigger.origin());
             }
             Wish::Ask { url, .. } => laws::asking(world, &order.trigger, id, url),
         }
@@ -151,6 +172,9 @@ impl Client for SimClient {
         };
         world.note(|| format!("{id}: answered {told}"));
         drop(under);
+        if let Wish::Fire { call_mode, .. } = &order.wish {
+            self.learn(&order.trigger, *call_mode, began, &end);
+        }
         world.crash_point(self.daemon, world.perils().after_answer, "after the answer").await;
         end
     }
@@ -198,7 +222,7 @@ impl SimClient {
         };
         drop(all);
         laws::entering(world, id, twice, held, now);
-        Under { world: world.clone(), daemon: self.daemon, id, origin, probe: None }
+        Under { world: world.clone(), daemon: self.daemon, id, origin, probe: None, breaks: None }
     }
 
     /// An exchange with a credential begins: whether it is the probe.
@@ -218,6 +242,52 @@ impl SimClient {
             return Err(Break::NotSent { code, why: "the secret cannot be read".to_owned() });
         }
         Ok(None)
+    }
+
+    /// A firing begins: the origin whose probe it is, if the breaker of that must be open.
+    fn probe_of(&self, id: i64, origin: &str) -> Option<String> {
+        let world = &self.world;
+        let mut all = world.open();
+        let streak = all.entry(self.daemon).or_default().streaks.entry(origin.to_owned()).or_default();
+        if streak.broken_at.is_none_or(|at| at >= world.time.elapsed()) {
+            return None;
+        }
+        streak.probes += 1;
+        let probes = streak.probes;
+        drop(all);
+        laws::probing(world, id, origin, probes);
+        Some(origin.to_owned())
+    }
+
+    /// What the end of a firing says of its origin.
+    fn learn(&self, trigger: &Trigger, mode: CallMode, began: i64, end: &Result<Reply, Break>) {
+        let world = &self.world;
+        let most = world.breaking.failures;
+        let is_bad = match end {
+            Ok(reply) => match verdict(mode, reply.status, reply.retry_after.is_some(), trigger) {
+                // The report of a job that has failed.
+                Verdict::MayHave if mode == CallMode::LongPolling => {
+                    !matches!(reply.status, 400..=407 | 409..=498 | 500)
+                }
+                Verdict::MayHave => true,
+                Verdict::NotStarted => reply.status >= 500,
+                Verdict::Unauthorized | Verdict::Refused | Verdict::Accepted => false,
+            },
+            Err(broke) => !matches!(broke, Break::NotSent { code, .. } if *code != Code::NotSent),
+        };
+        let now = world.time.elapsed();
+        let mut all = world.open();
+        let streak = all.entry(self.daemon).or_default().streaks.entry(trigger.origin()).or_default();
+        if !is_bad {
+            *streak = Streak { good_at: now, probes: streak.probes, ..Streak::default() };
+        } else if began > streak.good_at {
+            streak.bad += 1;
+            if most > 0 && streak.bad == most {
+                streak.broken_at = Some(now);
+                drop(all);
+                world.count("breaker", "opened");
+            }
+        }
     }
 
     /// What the end of an exchange says of its credential.
