@@ -137,6 +137,8 @@ pub struct Trigger {
     pub rate_per_key: Option<Quota>,
     /// Whether requests that share a concurrency key are worked off one after the other, by id.
     pub strict_order_per_key: bool,
+    /// So many requests in a row that the far end refused pause it.
+    pub pause_after_refusals: Option<u32>,
     /// Bytes of `arguments`.
     pub max_arguments: u64,
     /// Bytes of an output that are kept.
@@ -218,6 +220,7 @@ impl Trigger {
             rate: None,
             rate_per_key: None,
             strict_order_per_key: false,
+            pause_after_refusals: None,
             max_arguments: 64 * 1024,
             max_output: 1024 * 1024,
         }

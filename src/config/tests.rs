@@ -132,6 +132,7 @@ fn everything_that_may_be_said_is_taken() {
         retry_after_max = "0s"
         poll = { initial = "2s", factor = 2, max = "2s" }
         max_concurrent = 4
+        pause_after_refusals = 5
         max_arguments = "2B"
         max_output = "256MiB"
         [triggers.b]
@@ -159,6 +160,7 @@ fn everything_that_may_be_said_is_taken() {
     );
     assert!(trigger.allows(&"http://[::1]/x".parse().unwrap()));
     assert_eq!(trigger.not_started, [503, 599]);
+    assert_eq!(trigger.pause_after_refusals, Some(5));
     assert_eq!(trigger.deadline, Some(Duration::from_secs(1800)));
     assert_eq!(config.triggers.keys().collect::<Vec<_>>(), ["a", "b", "c-1_2"]);
     let tokens: Vec<_> =

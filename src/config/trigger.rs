@@ -86,6 +86,7 @@ pub(super) fn read(
     trigger.retry.backoff = backoff(retry, trigger.retry.backoff);
 
     trigger.max_concurrent = section.take("max_concurrent", integer(1..=1_000_000)).map(to_u32);
+    trigger.pause_after_refusals = section.take("pause_after_refusals", integer(1..=1_000_000)).map(to_u32);
     set(&mut trigger.max_arguments, section.take("max_arguments", size(2)));
     set(&mut trigger.max_output, section.take("max_output", size(1)));
     let most = || integer(1..=1_000_000);

@@ -203,6 +203,11 @@ impl Breakers {
         Ticket { lane, serial: self.begun }
     }
 
+    /// How many firings have begun.
+    pub(super) const fn begun(&self) -> u64 {
+        self.begun
+    }
+
     /// Probes that are not with us any more, sent or unsent, leave the place to others.
     pub(super) fn forget_probes(&mut self, is_alive: impl Fn(i64) -> bool) {
         for breaker in self.by_lane.values_mut() {

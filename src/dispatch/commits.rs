@@ -73,6 +73,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             spoiled: std::mem::take(&mut self.spoiled),
             taken_over: self.handed.iter().copied().collect(),
             now,
+            pauses: self.refusals.pauses(),
             ..Batch::default()
         };
         let idle = self.stopping.is_some() && self.flights.is_empty();
@@ -182,6 +183,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         for id in &asked.taken_over {
             self.handed.remove(id);
         }
+        for trigger in &asked.paused {
+            self.refusals.paused(trigger);
+        }
         // First: what is done with the rest may add to it.
         self.intake.learn(&mut self.board, &asked, &committed);
         for id in &committed.lost {
@@ -210,7 +214,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.reconcile(&committed.triggering);
         for row in committed.intended {
             match self.intake.trigger(&row.trigger_name) {
-                Some(trigger) if self.stopping.is_none() => self.fire(row, trigger, now),
+                Some(trigger) if self.stopping.is_none() && !self.refusals.is_pausing(&trigger.name) => {
+                    self.fire(row, trigger, now);
+                }
                 _ => self.returned.push(Return { before: row.invocation, due_at: row.due_at, unsent: None }),
             }
         }

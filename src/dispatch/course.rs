@@ -79,7 +79,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     fn hand_in(&mut self) {
         let changes = std::mem::take(&mut self.changes);
         let returned = std::mem::take(&mut self.returned);
-        let batch = Batch { changes, returned, now: self.clock.now(), ..Batch::default() };
+        let (pauses, now) = (self.refusals.pauses(), self.clock.now());
+        let batch = Batch { changes, returned, pauses, now, ..Batch::default() };
         if !batch.is_empty() {
             // Asked once, it is with the writer; nobody waits for the answer.
             let _ = self.store.commit(batch).now_or_never();

@@ -193,7 +193,16 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             }
         };
         report(&flight.row, &stepped);
+        let mut paused = None;
         if let (Some(ticket), Some(end)) = (flight.ticket.take(), &stepped.attempt) {
+            let name = &flight.row.trigger_name;
+            let newest = self.intake.trigger(name);
+            let most = newest.as_ref().unwrap_or(&flight.trigger).pause_after_refusals;
+            let count = (ticket.serial, self.breakers.begun());
+            if let Some(why) = self.refusals.end((name, most), count, &stepped.next, end) {
+                tracing::warn!(trigger.name = %name, refusals = most, "the trigger {name} is {why}");
+                paused = Some(name.clone());
+            }
             let origin = || flight.trigger.origin();
             if let Some(turn) = self.breakers.end(ticket, News::of(end), origin, now) {
                 self.board.broke();
@@ -228,6 +237,23 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 self.changes.push(Change { from, next, due_at, finished_at, attempt, output });
                 flight.stage = Stage::Storing(action);
             }
+        }
+        if let Some(name) = paused {
+            self.take_back_all(&name);
+        }
+    }
+
+    /// The trigger is being paused: nothing of it leaves any more.
+    fn take_back_all(&mut self, trigger: &str) {
+        let is_queued = |flight: &Flight| {
+            flight.row.trigger_name == trigger
+                && flight.before.is_some()
+                && matches!(flight.stage, Stage::Queued(_))
+        };
+        let ids: Vec<i64> =
+            self.flights.iter().filter(|(_, flight)| is_queued(flight)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.give_up_turn(id);
         }
     }
 

@@ -345,6 +345,8 @@ pub(super) struct Asked {
     listed: bool,
     /// Rows of which it was told that they are followed.
     pub(super) taken_over: Vec<i64>,
+    /// Triggers that it pauses.
+    pub(super) paused: Vec<String>,
     /// Rows that it ends because they cannot be read.
     pub(super) spoiled: Vec<Spoiled>,
 }
@@ -356,6 +358,7 @@ impl Asked {
             wanted: wants.map(|want| (want.trigger.name.clone(), (want.ordinary, want.held))).collect(),
             listed: batch.look.as_ref().is_some_and(|look| look.list_triggering),
             taken_over: batch.taken_over.clone(),
+            paused: batch.pauses.iter().map(|(trigger, _)| trigger.clone()).collect(),
             spoiled: batch.spoiled.clone(),
         }
     }

@@ -15,6 +15,7 @@ mod lanes;
 mod pruner;
 mod pulse;
 mod reading;
+mod refusals;
 mod slots;
 mod timing;
 mod waiting;
@@ -49,6 +50,7 @@ use health::Health;
 use intake::{Asked, Intake};
 use lanes::Lanes;
 use reading::Read;
+use refusals::Refusals;
 use slots::Slots;
 use waiting::Waiting;
 
@@ -121,6 +123,7 @@ pub struct Dispatcher<S, W, C> {
 
     lanes: Lanes,
     breakers: Breakers,
+    refusals: Refusals,
     intake: Intake,
     board: Board,
     waiting: Waiting,
@@ -186,6 +189,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             health: Health::default(),
             lanes,
             breakers,
+            refusals: Refusals::default(),
             intake,
             board: Board::default(),
             waiting: Waiting::default(),

@@ -13,6 +13,7 @@ mod health;
 mod limits;
 mod modes;
 mod pulse;
+mod refusals;
 mod restart;
 mod stop;
 mod walk;

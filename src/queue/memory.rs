@@ -81,7 +81,8 @@ impl Row {
 struct Table {
     rows: BTreeMap<i64, Row>,
     active: BTreeSet<String>,
-    paused: BTreeSet<String>,
+    /// With the reasons.
+    paused: BTreeMap<String, String>,
     handed_over: BTreeSet<i64>,
     /// Counts what others did.
     version: u64,
@@ -133,12 +134,18 @@ impl MemoryStore {
     pub fn pause(&self, trigger: &str, paused: bool) {
         let mut table = self.table();
         if paused {
-            table.paused.insert(trigger.to_owned());
+            table.paused.insert(trigger.to_owned(), "paused by an operator".to_owned());
         } else {
             table.paused.remove(trigger);
         }
         table.version += 1;
         self.hint.notify_one();
+    }
+
+    /// Why a trigger is paused, if it is.
+    #[must_use]
+    pub fn paused(&self, trigger: &str) -> Option<String> {
+        self.table().paused.get(trigger).cloned()
     }
 
     /// What the command line does with a request that it has made `polling`.
@@ -181,7 +188,7 @@ impl MemoryStore {
 
 impl Table {
     fn is_open(&self, trigger: &str) -> bool {
-        self.active.contains(trigger) && !self.paused.contains(trigger)
+        self.active.contains(trigger) && !self.paused.contains_key(trigger)
     }
 
     fn record(&mut self, change: Change) -> bool {
@@ -377,6 +384,9 @@ impl Store for MemoryStore {
                     row.end_attempt(row.taken.invocation.attempt + 1, end);
                 }
             }
+        }
+        for (trigger, why) in batch.pauses {
+            table.paused.entry(trigger).or_insert(why);
         }
         if let Some(look) = &batch.look {
             out.foreign = table.surveyed != Some(table.version);

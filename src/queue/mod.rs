@@ -109,6 +109,8 @@ pub struct Batch {
     pub taken_over: Vec<i64>,
     /// Requests that are with the far end and whose rows cannot be read: they end as `uncertain`.
     pub spoiled: Vec<Spoiled>,
+    /// Triggers to be paused, unless they are, with the reason. Before the next intents.
+    pub pauses: Vec<(String, String)>,
     /// The next intents.
     pub look: Option<Look>,
     /// What triggers are doing, for the table `trigger_status`.
@@ -128,6 +130,7 @@ impl Batch {
             && self.returned.is_empty()
             && self.taken_over.is_empty()
             && self.spoiled.is_empty()
+            && self.pauses.is_empty()
             && self.look.is_none()
             && self.status.is_none()
             && self.sign.is_none()

@@ -34,6 +34,9 @@ async fn a_far_end_that_fails_costs_few_requests_and_gets_the_others_when_it_is_
          AND waiting_on = '{origin}' AND waiting_since IS NOT NULL"
     );
     table.until(&waits, 1).await;
+    let told =
+        format!("SELECT count(*) > 0 FROM request_why WHERE why LIKE 'the breaker of {origin} is open%'");
+    assert_eq!(table.number(&told).await, 1);
     daemon.logged("the probe at").await;
     let charged = "SELECT count(*) FROM requests WHERE state = 'pending' AND attempt > 0";
     assert_eq!(table.number(charged).await, 0);

@@ -21,6 +21,7 @@ mod keys;
 mod limits;
 mod logs;
 mod long_polling;
+mod pausing;
 mod process;
 mod queue_contract;
 mod quotas;

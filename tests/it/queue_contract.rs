@@ -76,6 +76,7 @@ pub(crate) trait Table: Sized {
     async fn cancel(&self, id: i64);
     async fn delete(&self, id: i64);
     async fn pause(&self, trigger: &str, paused: bool);
+    async fn why_paused(&self, trigger: &str) -> Option<String>;
     /// What the command line does with an uncertain request that is to be followed.
     async fn hand_over(&self, id: i64, status_uri: &str);
     async fn read(&self, id: i64) -> Seen;
@@ -127,6 +128,10 @@ impl Table for InMemory {
 
     async fn pause(&self, trigger: &str, paused: bool) {
         self.0.pause(trigger, paused);
+    }
+
+    async fn why_paused(&self, trigger: &str) -> Option<String> {
+        self.0.paused(trigger)
     }
 
     async fn read(&self, id: i64) -> Seen {
@@ -212,6 +217,7 @@ contract! {
     a_firing_that_never_left_is_told_in_the_history_until_the_next_one_takes_its_number
     a_start_asks_at_once_whose_origin_was_not_allowed
     a_pause_survives_a_register_and_ends_with_a_resume
+    what_the_daemon_pauses_is_not_taken_by_the_look_of_that_commit
     rows_of_a_trigger_that_left_wait_until_it_is_back
     an_intent_is_stored_and_the_row_comes_as_it_was_before
     an_intent_keeps_the_first_start_and_the_deadline_of_its_round
@@ -485,6 +491,22 @@ async fn a_pause_survives_a_register_and_ends_with_a_resume<T: Table>() {
     let committed = see(table.store(), look(all())).await;
     assert_eq!(ids(&committed.intended), [second]);
     assert_eq!(committed.hungry, [] as [String; 0]);
+    table.pause("alpha", false).await;
+    assert_eq!(ids(&see(table.store(), look(all())).await.intended), [first]);
+}
+
+async fn what_the_daemon_pauses_is_not_taken_by_the_look_of_that_commit<T: Table>() {
+    let table = started::<T>().await;
+    let (first, second) = (table.insert(new("alpha")).await, table.insert(new("beta")).await);
+    let pauses = |why: &str| vec![("alpha".to_owned(), why.to_owned())];
+    let batch = Batch { pauses: pauses("refused"), look: Some(look(all())), ..Batch::default() };
+    let committed = table.store().commit(batch).await.unwrap();
+    assert_eq!(ids(&committed.intended), [second]);
+    assert_eq!(table.why_paused("alpha").await.as_deref(), Some("refused"));
+    assert_eq!(table.why_paused("beta").await, None);
+    // Who was first is the one who knows.
+    table.store().commit(Batch { pauses: pauses("again"), ..Batch::default() }).await.unwrap();
+    assert_eq!(table.why_paused("alpha").await.as_deref(), Some("refused"));
     table.pause("alpha", false).await;
     assert_eq!(ids(&see(table.store(), look(all())).await.intended), [first]);
 }

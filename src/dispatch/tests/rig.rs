@@ -156,6 +156,7 @@ fn copy(batch: &Batch) -> Batch {
         changes: batch.changes.clone(),
         polled: batch.polled.clone(),
         returned: batch.returned.clone(),
+        pauses: batch.pauses.clone(),
         look: batch.look.as_ref().map(|look| Look {
             now: look.now,
             survey: look.survey,

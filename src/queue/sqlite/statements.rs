@@ -88,6 +88,7 @@ statements! {
     BACKUP_ROWS = "backup_rows.sql";
     BACKUP_CHECK = "backup_check.sql";
     HEALTH = "health.sql";
+    PAUSE = "pause.sql";
     PAUSED = "paused.sql";
     CONSOLE_DAMAGE = "console_damage.sql";
     OBJECTS = "objects.sql";
@@ -461,6 +462,12 @@ pub(super) async fn status(c: &mut SqliteConnection, status: &Status) -> Result<
 /// Since when the longest waiting ready row of a trigger is ready.
 async fn oldest(c: &mut SqliteConnection, trigger: &str, now: UnixMillis) -> Result<Option<UnixMillis>> {
     Ok(levels(c, trigger, now).await?.into_iter().map(|level| level.ready_at).min())
+}
+
+/// Pauses a trigger, unless it is.
+pub(super) async fn pause(c: &mut SqliteConnection, trigger: &str, why: &str) -> Result<()> {
+    sqlx::query(PAUSE).bind(trigger.to_owned()).bind(why.to_owned()).execute(c).await?;
+    Ok(())
 }
 
 /// Forgets what triggers were doing: all of them, or those that have left the configuration.

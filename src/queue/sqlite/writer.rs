@@ -418,6 +418,9 @@ impl Writer {
             out.spoiled = statements::spoil(&mut tx, &batch.spoiled).await?;
             keys.left(&mut tx, &out.spoiled.clone(), batch.now, &mut out).await?;
         }
+        for (trigger, why) in &batch.pauses {
+            statements::pause(&mut tx, trigger, why).await?;
+        }
         let mut version = None;
         if let Some(look) = &batch.look {
             // Inside the write lock: what this look sees is what this version says.

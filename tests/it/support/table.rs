@@ -111,6 +111,11 @@ impl Table for SqliteTable {
         self.run(format!("UPDATE triggers SET paused = {paused} WHERE name = '{trigger}'")).await;
     }
 
+    async fn why_paused(&self, trigger: &str) -> Option<String> {
+        let paused = format!("SELECT paused_reason FROM triggers WHERE name = '{trigger}' AND paused = 1");
+        self.rows(paused).await.first()?.get(0)
+    }
+
     async fn read(&self, id: i64) -> Seen {
         let row = self
             .rows(format!(

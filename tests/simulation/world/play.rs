@@ -111,6 +111,7 @@ pub(super) fn triggers(dice: &mut fastrand::Rng) -> BTreeMap<String, Arc<Trigger
         };
         trigger.retry_after_max = millis(dice, 10_000, 120_000);
         trigger.max_concurrent = [None, None, Some(1), Some(2), Some(3)][dice.usize(..5)];
+        trigger.pause_after_refusals = [None, None, Some(1), Some(2), Some(5)][dice.usize(..5)];
         trigger.max_output = 60;
         (name, Arc::new(trigger))
     });
@@ -580,6 +581,11 @@ impl Play {
         let end = time.elapsed() + CALM;
         while time.elapsed() < end && !self.unended(paused).is_empty() && !time.has_spun() {
             self.wait(10 * SECOND).await;
+            // An answer of before may have paused one since.
+            let names: Vec<String> = self.world.standing().paused.iter().cloned().collect();
+            for name in names.iter().filter(|name| Some(name.as_str()) != paused) {
+                self.pause(name, false);
+            }
         }
         for row in self.unended(paused) {
             self.world.broken(Law::Liveness, format!("it has not ended: {row:?}"));

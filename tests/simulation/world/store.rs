@@ -411,6 +411,11 @@ async fn apply(world: &Shared, mut batch: Batch) -> Committed {
             }
         });
     }
+    for (name, why) in &batch.pauses {
+        world.note(|| format!("{name} is {why}"));
+        world.count("pause", "by the engine");
+        world.standing().paused.insert(name.clone());
+    }
     let mut out = world.memory.commit(batch).await.unwrap_or_default();
     let between = world.rows();
     laws::stored(world, Part::Changes, &before, &between);
