@@ -90,15 +90,27 @@ impl Calendar {
         self.zone.as_ref().unwrap_or(zone).local(at).datetime.date()
     }
 
-    /// The date that decides about times of an excluded date, if they are to be moved and such a day is near.
+    /// The working day to which times of an excluded date are moved, if one is near.
     pub(super) fn moved(&self, date: Date, way: OnExcluded) -> Option<Date> {
         let direction = match way {
             OnExcluded::Skip => return None,
             OnExcluded::NextWorkingDay => 1,
             OnExcluded::PreviousWorkingDay => -1,
         };
-        let days = (1..=FURTHEST_DAYS).map(|days| plus_days(date, direction * days));
-        days.into_iter().find(|day| self.is_working_day(*day))
+        let mut days = (1..=FURTHEST_DAYS).map(|days| plus_days(date, direction * days));
+        days.find(|day| self.is_working_day(*day))
+    }
+
+    /// A date after this one, which has no working day near, before which there is no other that has one.
+    pub(super) fn next_that_moves(&self, date: Date, way: OnExcluded) -> Date {
+        let mut next = self.run_end(date);
+        if way == OnExcluded::PreviousWorkingDay {
+            return next;
+        }
+        while !self.is_working_day(next) && next < Date::MAX {
+            next = plus_days(next, 1);
+        }
+        plus_days(next, -FURTHEST_DAYS).max(plus_days(date, 1))
     }
 
     /// The first excluded date that is not before this one.

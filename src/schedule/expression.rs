@@ -156,10 +156,12 @@ impl Expression {
         fields.check_days()?;
         let quartz = fields.dialect == Dialect::Quartz;
         let time = &words[..if quartz { 3 } else { 2 }];
-        // `0/2` and `/2` are how Quartz writes `*/2`.
-        let starred = |word: &String| {
-            word.starts_with('*') || quartz && (word.starts_with("0/") || word.starts_with('/'))
+        // `0/2` and `/2` are how Quartz writes `*/2`; `0/0` is but a 0 there.
+        let open = |word: &str| {
+            let step = word.strip_prefix("0/").or_else(|| word.strip_prefix('/'));
+            step.is_some_and(|step| step.trim_start_matches('0').starts_with(|c: char| c.is_ascii_digit()))
         };
+        let starred = |word: &String| word.starts_with('*') || quartz && open(word);
         let all_hours = (0..24).all(|hour| fields.hour.has(hour));
         Ok(Self {
             text: words.join(" "),

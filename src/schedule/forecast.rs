@@ -4,7 +4,7 @@ use jiff::civil::{Date, DateTime};
 
 use super::calendar::OnExcluded;
 use super::nominal::days_between;
-use super::timetable::{DstGap, DstOverlap, Timetable};
+use super::timetable::{DstGap, DstOverlap, HORIZON, Timetable};
 use super::zone::{Instants, Wall, seconds};
 use crate::clock::UnixMillis;
 
@@ -71,8 +71,10 @@ impl std::fmt::Display for Reason {
 }
 
 impl Timetable {
-    /// The next `n` times at which it fires, and those left out before the last of them (200 at most), in order. Where
-    /// it ends sooner, the last entry is the first time that it does not fire any more.
+    /// The next `n` times at which it fires, and those left out before the last of them (200 at most), in order.
+    ///
+    /// Where there are fewer, up to `n` that are left out afterwards say why; where it ends, the last entry is the first
+    /// time that it would have fired.
     #[must_use]
     pub fn forecast(&self, after: UnixMillis, n: usize) -> Vec<Entry> {
         let mut entries = Vec::new();
@@ -87,8 +89,13 @@ impl Timetable {
             entries.push((fire.at, self.entry(fire.at, fate)));
             last = fire.at;
         }
-        let end = ended.or(self.definition().ends_at).unwrap_or(last).min(ended.unwrap_or(last));
-        self.left_out(after, end, &mut entries);
+        let fires = entries.len();
+        self.left_out(after, last, MOST_LEFT_OUT, &mut entries);
+        if fires < n {
+            // Why there are no more.
+            let end = ended.or(self.definition().ends_at).unwrap_or(last.plus(HORIZON));
+            self.left_out(last, end, n, &mut entries);
+        }
         // Stable: where one fires in place of another one, that one is named first.
         entries.sort_by_key(|(at, entry)| (*at, !matches!(entry.fate, Fate::LeftOut(_))));
         if let Some(at) = ended {
@@ -109,8 +116,14 @@ impl Timetable {
         Self::new(endless).ok()?.next_after(after)
     }
 
-    /// Adds what is left out after one instant and before another one.
-    fn left_out(&self, after: UnixMillis, end: UnixMillis, entries: &mut Vec<(UnixMillis, Entry)>) {
+    /// Adds what is left out after one instant and up to another one.
+    fn left_out(
+        &self,
+        after: UnixMillis,
+        end: UnixMillis,
+        most: usize,
+        entries: &mut Vec<(UnixMillis, Entry)>,
+    ) {
         let start = self.definition().starts_at.map_or(after, |start| after.max(UnixMillis(start.0 - 1)));
         let mut found = Vec::new();
         if self.definition().expression.period().is_some() {
@@ -118,9 +131,9 @@ impl Timetable {
         } else {
             self.times_left_out(start, end, &mut found);
         }
-        found.retain(|(at, _)| *at > start && *at < end);
+        found.retain(|(at, _)| *at > start && *at <= end);
         found.sort_by_key(|(at, _)| *at);
-        found.truncate(MOST_LEFT_OUT);
+        found.truncate(most);
         entries.append(&mut found);
     }
 
@@ -131,7 +144,7 @@ impl Timetable {
         let mut at = after;
         for _ in 0..MOST_LOOKED_AT {
             match plain.next_after(at) {
-                Some(next) if next < end && found.len() < MOST_LEFT_OUT => at = next,
+                Some(next) if next <= end && found.len() < MOST_LEFT_OUT => at = next,
                 _ => return,
             }
             if self.excluded_until(at).is_some() {

@@ -60,14 +60,21 @@ impl Nominal<'_> {
     /// found is nearly the first there is; only other dates with the same target are still to be looked at.
     fn moved(&self, calendar: &Calendar, after: Wall, mut until: Wall) -> Option<Due> {
         let mut found = None;
-        let behind = match self.way {
-            OnExcluded::NextWorkingDay => FURTHEST_DAYS + ZONES_DAYS,
-            _ => ZONES_DAYS,
+        // How far before and behind a date its times may come.
+        let (before, behind) = match self.way {
+            OnExcluded::NextWorkingDay => (ZONES_DAYS, FURTHEST_DAYS + ZONES_DAYS),
+            _ => (FURTHEST_DAYS + ZONES_DAYS, ZONES_DAYS),
         };
         let mut from = plus_days(after.date(), -behind);
         while let Some(date) = calendar.excluded_from(from) {
+            if plus_days(date, -before) > until.date() {
+                break;
+            }
+            let Some(target) = calendar.moved(date, self.way) else {
+                from = calendar.next_that_moves(date, self.way);
+                continue;
+            };
             from = plus_days(date, 1);
-            let Some(target) = calendar.moved(date, self.way) else { continue };
             if plus_days(target, -ZONES_DAYS) > until.date() {
                 break;
             }

@@ -18,7 +18,7 @@ use super::zone::{Wall, Zone, seconds};
 use crate::clock::UnixMillis;
 
 /// What does not come within 50 years never does.
-const HORIZON: Duration = Duration::from_secs(50 * 366 * 24 * 3600);
+pub(super) const HORIZON: Duration = Duration::from_secs(50 * 366 * 24 * 3600);
 /// The year 9000: no schedule outlives it, and sums stay within what the crates can express.
 const END_OF_TIME: UnixMillis = UnixMillis(221_845_392_000_000);
 

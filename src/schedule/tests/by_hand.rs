@@ -126,7 +126,15 @@ fn schedules_of_elapsed_time_are_told_from_fixed_times() {
     {
         assert!(parse(text).is_interval(), "{text}");
     }
-    for text in ["30 2 * * *", "0 0/2 * * *", "0 2-3 * * *", "@daily", "0 30 2 * * ?", "0 0 8-18 ? * 2-6"] {
+    for text in [
+        "30 2 * * *",
+        "0 0/0 12 * * ?",
+        "0 0/2 * * *",
+        "0 2-3 * * *",
+        "@daily",
+        "0 30 2 * * ?",
+        "0 0 8-18 ? * 2-6",
+    ] {
         assert!(!parse(text).is_interval(), "{text}");
     }
 }
@@ -510,6 +518,13 @@ fn a_forecast_says_what_becomes_of_each_time() {
         it.on_excluded = OnExcluded::Skip;
     });
     assert_eq!(shown(&holidays, "2026-04-02T08:00:00Z", 1).len(), 5);
+    // Nothing fires; the next few say why.
+    let never = with("0 9 3 4 *", "Europe/Berlin", |it| {
+        it.calendar = Some(easter());
+        it.ends_at = Some(at("2026-12-31T00:00:00Z"));
+    });
+    let shown_never = shown(&never, "2026-01-01T00:00:00Z", 3);
+    assert_eq!(shown_never[0], "2026-04-03 09:00:00 +02:00 CEST LeftOut(Calendar)");
     // Bounded, also where every second of a year is excluded.
     let dates: Vec<String> = (0..365)
         .map(|days| {
