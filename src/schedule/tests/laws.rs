@@ -157,7 +157,7 @@ fn start_of(definition: &Definition, date: Date) -> UnixMillis {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_text_makes_the_reader_stumble(text in any::<String>(), junk in "[-0-9*/,LW#?@ A-Z]{0,40}") {
