@@ -11,6 +11,8 @@
 //! 3. [`Calendar`], `nominal`: days without work leave times out or move them to another day.
 //! 4. [`Timetable`], [`Zone`]: local times become instants, with what is to happen where a clock is changed.
 //! 5. [`Entry`]: the same for people, with what was left out and why.
+//!
+//! [`files`] reads the dates of a calendar as others write them down.
 
 mod calendar;
 mod evaluation;
@@ -24,6 +26,8 @@ mod tests;
 mod timetable;
 mod words;
 mod zone;
+
+pub mod files;
 
 pub use calendar::{Calendar, OnExcluded, UnknownOnExcluded};
 pub use expression::{Dialect, Expression, Problem};

@@ -33,12 +33,14 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
 ];
 
 /// Crates that have a room of their own.
-const CRATES: [(&str, &[&str]); 20] = [
+const CRATES: [(&str, &[&str]); 22] = [
     ("cron", &["schedule"]),
     ("croner", &["schedule"]),
     ("chrono", &["schedule"]),
     // Zones and calendars; the others only write an instant down.
     ("jiff", &["schedule", "cli", "emulator", "serving"]),
+    ("csv", &["schedule"]),
+    ("ical", &["schedule"]),
     ("indicatif", &["cli"]),
     ("sqlx", &["queue"]),
     ("inotify", &["queue"]),
