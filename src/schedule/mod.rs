@@ -21,6 +21,7 @@ mod expression;
 mod field;
 mod forecast;
 mod nominal;
+mod plan;
 #[cfg(test)]
 mod tests;
 mod timetable;
@@ -32,5 +33,6 @@ pub mod files;
 pub use calendar::{Calendar, OnExcluded, UnknownOnExcluded};
 pub use expression::{Dialect, Expression, Problem};
 pub use forecast::{Entry, Fate, Reason};
+pub use plan::{CalendarPlan, Misfire, Overlap, Plan, Plans, UnknownPolicy};
 pub use timetable::{Conflict, Definition, DstGap, DstOverlap, Timetable, UnknownDstGap, UnknownDstOverlap};
 pub use zone::{Instants, Local, UnknownZone, Zone};
