@@ -270,6 +270,7 @@ impl Store for SqliteStore {
 
     async fn commit(&self, batch: Batch) -> Result<Committed, Box<Failed>> {
         let ended = || Err(Box::new(Failed { error: Error::Ended, batch: Batch::default() }));
+        let batch = Box::new(batch);
         self.ask(|reply| Command::Commit { batch, reply }).await.unwrap_or_else(ended)
     }
 

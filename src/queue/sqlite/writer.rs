@@ -42,7 +42,7 @@ pub(super) enum Command {
         reply: oneshot::Sender<Result<(), Error>>,
     },
     Commit {
-        batch: Batch,
+        batch: Box<Batch>,
         reply: oneshot::Sender<Result<Committed, Box<Failed>>>,
     },
     Prune {
@@ -64,7 +64,7 @@ impl Command {
         match self {
             Self::Start { reply, .. } => drop(reply.send(Err(error))),
             Self::Register { reply, .. } => drop(reply.send(Err(error))),
-            Self::Commit { batch, reply } => drop(reply.send(Err(Box::new(Failed { error, batch })))),
+            Self::Commit { batch, reply } => drop(reply.send(Err(Box::new(Failed { error, batch: *batch })))),
             Self::Prune { reply, .. } => drop(reply.send(Err(error))),
             Self::Changed { reply } => drop(reply.send(Err(error))),
             close @ Self::Close(_) => return Some(close),
@@ -156,7 +156,8 @@ impl Writer {
                 Command::Commit { batch, reply } => {
                     let answer = self.write(&batch).await;
                     let _ = reply.send(
-                        self.checked("commit", answer).map_err(|error| Box::new(Failed { error, batch })),
+                        self.checked("commit", answer)
+                            .map_err(|error| Box::new(Failed { error, batch: *batch })),
                     );
                 }
                 Command::Prune { retention, now, limit, reply } => {
