@@ -73,19 +73,25 @@ BEGIN
   END;
 END;
 
--- Private. Requests that have ended and of which the daemon must still see what follows, where it did not write the end
--- itself together with what follows, or where somebody came to wait for it afterwards.
+-- Private. Requests that the daemon must still look at for what follows from their end: where it did not write the end itself
+-- together with what follows, where that is too much for one commit, or where somebody came to wait for it afterwards.
 CREATE TABLE endings (
-  request_id INTEGER PRIMARY KEY
+  request_id INTEGER PRIMARY KEY,
+  look_at    INTEGER NOT NULL DEFAULT 0,                           -- not before; for an uncertain one, its deadline
+  whole      INTEGER NOT NULL DEFAULT 0 CHECK (whole IN (0, 1))    -- 1: nothing of it is done yet; 0: all but what waits for it
 );
+CREATE INDEX endings_look ON endings (look_at);
 
--- Out of the way from the first moment. The next look lets it go if what it waits for has ended already.
+-- Out of the way from the first moment. The next look lets it go if what it waits for has ended already. No conflict clause:
+-- that of the INSERT would take its place.
 CREATE TRIGGER requests_after_inserted AFTER INSERT ON requests WHEN NEW.after_id IS NOT NULL
 BEGIN
   UPDATE requests SET held_by = 'after' WHERE id = NEW.id;
-  INSERT OR IGNORE INTO endings (request_id)
+  UPDATE endings SET look_at = 0 WHERE request_id = NEW.after_id AND look_at <> 0;
+  INSERT INTO endings (request_id)
   SELECT id FROM requests
-  WHERE id = NEW.after_id AND state <> 'pending' AND state <> 'triggering' AND state <> 'polling' AND state <> 'collecting';
+  WHERE id = NEW.after_id AND state <> 'pending' AND state <> 'triggering' AND state <> 'polling' AND state <> 'collecting'
+    AND NOT EXISTS (SELECT 1 FROM endings WHERE request_id = NEW.after_id);
 END;
 
 CREATE TRIGGER requests_fixed_more BEFORE UPDATE OF after_id, after_when, after_argument, after_pointer, group_key, schedule_name, scheduled_at ON requests
@@ -144,6 +150,7 @@ CREATE TABLE request_groups (
   looked       INTEGER NOT NULL DEFAULT 0 CHECK (looked IN (0, 1)) -- private: the daemon knows it
 ) WITHOUT ROWID;
 CREATE INDEX request_groups_new ON request_groups (group_key) WHERE looked = 0;
+CREATE INDEX request_groups_open ON request_groups (group_key) WHERE completed_at IS NULL;
 
 CREATE TRIGGER request_groups_insert BEFORE INSERT ON request_groups
 BEGIN
@@ -426,6 +433,8 @@ SELECT
       WHEN r.deadline_at <= r.now THEN 'the deadline has passed: ends at the next look'
       WHEN r.held_by = 'after' THEN coalesce((
         SELECT CASE
+          WHEN p.state = 'uncertain' AND r.after_when = 'ended' AND p.deadline_at IS NOT NULL
+            THEN 'waits for request ' || p.id || ', which is uncertain: goes on when the deadline of that has passed, or after triggerd resolve ' || p.id
           WHEN p.state = 'uncertain' THEN 'waits for request ' || p.id || ', which is uncertain: find out, then triggerd resolve ' || p.id
           WHEN p.state IN ('pending', 'triggering', 'polling', 'collecting')
             THEN 'waits for request ' || p.id || ' (' || p.state || ') to ' || CASE r.after_when WHEN 'ended' THEN 'end' ELSE 'succeed' END
@@ -485,6 +494,7 @@ SELECT
   CASE
     WHEN r.state = 'triggering' OR r.state = 'uncertain' OR r.cancel_requested = 1 OR t.active IS NOT 1 THEN NULL
     WHEN r.state <> 'pending' THEN r.due_at
+    WHEN r.held_by = 'after' AND r.after_when = 'ended' THEN (SELECT deadline_at FROM requests WHERE id = r.after_id AND state = 'uncertain')
     WHEN t.paused = 1 OR r.held_by IS NOT NULL THEN NULL
     WHEN NOT r.is_ready THEN coalesce(r.due_at, r.run_at)
     WHEN s.waiting_for IS NOT NULL THEN s.waiting_until
