@@ -78,6 +78,19 @@ impl Rate {
     }
 }
 
+/// How a request may end, as `requests.state` has it.
+pub const ENDS: [&str; 7] =
+    ["succeeded", "dispatched", "failed", "rejected", "expired", "cancelled", "uncertain"];
+
+/// What the end of a request fires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Another trigger.
+    pub trigger: String,
+    /// In which of [`ENDS`].
+    pub states: Vec<&'static str>,
+}
+
 /// One `[triggers.NAME]` of the configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Trigger {
@@ -143,6 +156,8 @@ pub struct Trigger {
     pub max_arguments: u64,
     /// Bytes of an output that are kept.
     pub max_output: u64,
+    /// What the end of its requests fires; no way of hooks leads back to it.
+    pub on_end: Vec<Hook>,
 }
 
 /// The default deadline of a round.
@@ -223,6 +238,7 @@ impl Trigger {
             pause_after_refusals: None,
             max_arguments: 64 * 1024,
             max_output: 1024 * 1024,
+            on_end: Vec::new(),
         }
     }
 }

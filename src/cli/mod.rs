@@ -159,6 +159,21 @@ pub(crate) struct Submit {
     /// Refuse if an unfinished request of this trigger has the same key
     #[arg(long, value_name = "KEY")]
     pub(crate) unique_key: Option<String>,
+    /// What limits by key count by (max_concurrent_per_key and the like)
+    #[arg(long, value_name = "KEY")]
+    pub(crate) concurrency_key: Option<String>,
+    /// Fire only when this request has succeeded
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<i64>,
+    /// With --after: however it ends
+    #[arg(long, requires = "after")]
+    pub(crate) after_ended: bool,
+    /// With --after: the argument that becomes its output, or the part of it that a JSON pointer leads to
+    #[arg(long, value_name = "NAME[=POINTER]", requires = "after")]
+    pub(crate) after_arg: Option<String>,
+    /// The group that it is a member of
+    #[arg(long, value_name = "KEY")]
+    pub(crate) group: Option<String>,
     /// Give up if it has not ended this long from now: 30s, 10m, 24h
     #[arg(long, value_name = "DURATION", value_parser = triggerd::config::units::duration)]
     pub(crate) deadline: Option<Duration>,

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 use triggerd::clock::{Clock, SystemClock, UnixMillis};
 use triggerd::config;
-use triggerd::queue::console::{Cell, Console, NewRequest, Record};
+use triggerd::queue::console::{After, Cell, Console, NewRequest, Record};
 
 use super::failure::{Failure, NOT_WELL, USAGE};
 use super::print::{self, Json};
@@ -21,6 +21,9 @@ pub(crate) async fn run(file: Option<&Path>, verb: super::Submit) -> Result<(), 
         run_at: verb.at.or(verb.wait_first.map(|wait| now.plus(wait))),
         deadline_at: verb.deadline.map(|deadline| now.plus(deadline)),
         unique_key: verb.unique_key,
+        concurrency_key: verb.concurrency_key,
+        group_key: verb.group,
+        after: verb.after.map(|id| after(id, verb.after_ended, verb.after_arg)),
     };
     if request.deadline_at.is_some_and(|deadline| deadline <= request.run_at.unwrap_or(now)) {
         return Err(Failure::new(USAGE, "--deadline passes before the request may run"));
@@ -60,6 +63,18 @@ pub(crate) async fn run(file: Option<&Path>, verb: super::Submit) -> Result<(), 
         }
     }
     if well { Ok(()) } else { Err(Failure::silent(NOT_WELL)) }
+}
+
+/// `NAME` or `NAME=POINTER`: no name of an argument that one would choose has a `=` and a slash.
+fn after(id: i64, ended: bool, argument: Option<String>) -> After {
+    let (argument, pointer) = match argument {
+        None => (None, None),
+        Some(text) => match text.split_once('=') {
+            Some((name, pointer)) => (Some(name.to_owned()), Some(pointer.to_owned())),
+            None => (Some(text), None),
+        },
+    };
+    After { id, ended, argument, pointer }
 }
 
 /// `--arg`: a name and the text of a JSON value.

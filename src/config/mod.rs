@@ -4,6 +4,7 @@
 //! the file has references only, and messages repeat no value that could be one.
 
 pub(crate) mod credential;
+mod hooks;
 pub(crate) mod json;
 pub(crate) mod section;
 mod source;
@@ -208,15 +209,16 @@ fn parse(
         .into_iter()
         .map(|(name, section)| (name, credential::read(section)))
         .collect();
-    let triggers: BTreeMap<_, _> = root
-        .table("triggers")
-        .named()
+    let named = root.table("triggers").named();
+    let names = named.iter().map(|(name, _)| name.clone()).collect();
+    let triggers: BTreeMap<_, _> = named
         .into_iter()
         .filter_map(|(name, section)| {
             let trigger = trigger::read(&name, section, &merged.trigger, &credentials)?;
             Some((name, Arc::new(trigger)))
         })
         .collect();
+    hooks::check(&triggers, &names, &problems);
     root.finish();
 
     let problems = problems.into_vec();

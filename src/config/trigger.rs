@@ -7,6 +7,7 @@ use std::time::Duration;
 use config::{Map, Value, ValueKind};
 use url::Url;
 
+use super::hooks;
 use super::section::{Section, boolean, duration, integer, list, number, one_of, rate, size, text, wait};
 use crate::backoff::Backoff;
 use crate::request::CallMode;
@@ -95,6 +96,7 @@ pub(super) fn read(
     trigger.rate = quota(&mut section, "rate", "burst");
     trigger.rate_per_key = quota(&mut section, "rate_per_key", "burst_per_key");
     set(&mut trigger.strict_order_per_key, section.take("strict_order_per_key", boolean));
+    set(&mut trigger.on_end, section.take("on_end", hooks::read));
 
     if !chosen {
         // The default gives way to a response_timeout that is shorter.

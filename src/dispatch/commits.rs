@@ -204,6 +204,15 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 "request {id} is rejected: {problem}"
             );
         }
+        for (id, why) in &committed.cancelled {
+            tracing::info!(
+                request.id = id,
+                state.from = "pending",
+                state.to = "cancelled",
+                code = Code::DependencyFailed.as_str(),
+                "request {id} is cancelled: {why}"
+            );
+        }
         for row in asked.spoiled.iter().filter(|row| committed.spoiled.contains(&row.id)) {
             self.give_up(row);
         }

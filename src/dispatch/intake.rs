@@ -296,6 +296,12 @@ impl Intake {
         if let Some(at) = committed.wake_at {
             self.wake_by(at);
         }
+        // After the look that this commit may have had: it says nothing of them.
+        for name in committed.released.iter().filter(|name| self.triggers.contains_key(*name)) {
+            self.stuck.remove(name);
+            self.hungry.insert(name.clone());
+        }
+        self.survey |= committed.more;
         if asked.listed {
             self.unsure = false;
         }

@@ -112,11 +112,12 @@ pub enum Code {
     NotStartedInTime,
     Deadline,
     CancelledByRequest,
+    DependencyFailed,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidRequest,
         Self::Refused,
         Self::UnexpectedRedirect,
@@ -141,6 +142,7 @@ impl Code {
         Self::NotStartedInTime,
         Self::Deadline,
         Self::CancelledByRequest,
+        Self::DependencyFailed,
     ];
 
     /// The spelling in `requests.error_code`.
@@ -171,6 +173,7 @@ impl Code {
             Self::NotStartedInTime => "not_started_in_time",
             Self::Deadline => "deadline",
             Self::CancelledByRequest => "cancelled_by_request",
+            Self::DependencyFailed => "dependency_failed",
         }
     }
 

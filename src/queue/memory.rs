@@ -1,7 +1,8 @@
 //! The table in memory: the same contract without a file, for tests of what stands on it.
 //!
 //! It believes its rows, which are made from values, and forgets them with the process. Of the limits it keeps those that a
-//! look names: it has no rates, and no limits of concurrency keys.
+//! look names: it has no rates, and no limits of concurrency keys. Nothing follows from the end of a request here: nobody waits
+//! for another, and there are no groups, hooks and schedules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

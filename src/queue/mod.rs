@@ -335,6 +335,12 @@ pub struct Committed {
     pub rejected: Vec<(i64, String)>,
     /// Those of [`Batch::spoiled`] that were still with the far end, and are `uncertain` now.
     pub spoiled: Vec<i64>,
+    /// Triggers that have a request more to fire, since others have ended.
+    pub released: Vec<String>,
+    /// Rows that have ended as `cancelled`, since others have ended as they did; with why.
+    pub cancelled: Vec<(i64, String)>,
+    /// Whether there is more to follow from ends than was done: a survey goes on with it.
+    pub more: bool,
 }
 
 /// What is wrong around the table although it may well be read and written.

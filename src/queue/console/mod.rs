@@ -93,6 +93,25 @@ pub struct NewRequest {
     pub deadline_at: Option<UnixMillis>,
     /// At most one unfinished request has it.
     pub unique_key: Option<String>,
+    /// `max_concurrent_per_key` and the like count by it.
+    pub concurrency_key: Option<String>,
+    /// The group that it is a member of.
+    pub group_key: Option<String>,
+    /// Fired only when another has ended.
+    pub after: Option<After>,
+}
+
+/// What a request waits for.
+#[derive(Clone, Debug, Default)]
+pub struct After {
+    /// The other request.
+    pub id: i64,
+    /// Any end will do; else it must succeed.
+    pub ended: bool,
+    /// The argument that becomes its output.
+    pub argument: Option<String>,
+    /// Or a part of that: a JSON pointer.
+    pub pointer: Option<String>,
 }
 
 /// Which requests to list.
@@ -218,6 +237,12 @@ impl Console {
             .bind(request.run_at.map(|at| at.0))
             .bind(request.deadline_at.map(|at| at.0))
             .bind(&request.unique_key)
+            .bind(&request.concurrency_key)
+            .bind(&request.group_key)
+            .bind(request.after.as_ref().map(|after| after.id))
+            .bind(request.after.as_ref().filter(|after| after.ended).map(|_| "ended"))
+            .bind(request.after.as_ref().and_then(|after| after.argument.as_deref()))
+            .bind(request.after.as_ref().and_then(|after| after.pointer.as_deref()))
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;

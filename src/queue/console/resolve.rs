@@ -128,7 +128,12 @@ async fn end(
     now: UnixMillis,
 ) -> Result<Result<(), Refusal>, sqlx::Error> {
     let values = [Cell::Text(state.to_owned()), code, Cell::Text(message), Cell::Int(now.0)];
-    standing.update(connection, include_str!("../sqlite/console_resolve.sql"), &values).await
+    let updated = standing.update(connection, include_str!("../sqlite/console_resolve.sql"), &values).await?;
+    if updated.is_ok() {
+        let id = [Cell::Int(standing.id())];
+        records(connection, include_str!("../sqlite/console_ended.sql"), &id).await?;
+    }
+    Ok(updated)
 }
 
 /// How the remote job is to be followed.

@@ -99,6 +99,7 @@ pub(super) async fn start_over(
     if updated.is_ok() {
         let id = [Cell::Int(standing.id())];
         records(connection, include_str!("../sqlite/console_forget_output.sql"), &id).await?;
+        records(connection, include_str!("../sqlite/console_await.sql"), &id).await?;
     }
     Ok(updated)
 }

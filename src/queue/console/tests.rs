@@ -129,6 +129,9 @@ async fn what_is_said_of_a_request_is_stored() {
         run_at: Some(UnixMillis(1_800_000_000_001)),
         deadline_at: Some(UnixMillis(1_800_000_000_002)),
         unique_key: Some("k".into()),
+        concurrency_key: Some("k".to_owned()),
+        group_key: Some("g".to_owned()),
+        after: None,
     };
     let id = console.submit(&request).await.unwrap();
     let shown = console.show(id).await.unwrap().unwrap().request;

@@ -5,6 +5,7 @@
 //! transaction is thrown away, and nothing that commits is ever cancelled.
 
 mod access;
+mod aftermath;
 mod backup;
 mod ballast;
 mod care;

@@ -18,6 +18,15 @@ pub struct Pruned {
     pub outputs: u64,
 }
 
+/// What became of one commit of a pass.
+pub(super) struct Step {
+    pub(super) pruned: Pruned,
+    /// There may be more to do.
+    pub(super) more: bool,
+    /// Uncertain requests were given up, and what follows from their end is still to be done.
+    pub(super) ended: bool,
+}
+
 /// How far a pass has come through the outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Walk {
@@ -46,7 +55,7 @@ pub async fn prune(
     for retention in [requests, outputs] {
         let mut walk = Walk::default();
         loop {
-            let (some, more) =
+            let Step { pruned: some, more, .. } =
                 prune_some(&mut connection, &retention, clock.now(), PRUNED_AT_ONCE, &mut walk)
                     .await
                     .map_err(what)?;
@@ -80,23 +89,25 @@ pub async fn prunable(options: &Options, retention: Retention, now: UnixMillis) 
     Ok(Pruned { requests, outputs })
 }
 
-/// Deletes `limit` rows of each kind at most, in one commit, and gives some room back to the file system; also answers whether
-/// there may be more to do. `walk` is where the pass is, and begins anew when there is no more.
+/// Deletes `limit` rows of each kind at most, in one commit, and gives some room back to the file system. `walk` is where the pass
+/// is, and begins anew when there is no more.
 pub(super) async fn prune_some(
     c: &mut SqliteConnection,
     retention: &Retention,
     now: UnixMillis,
     limit: u64,
     walk: &mut Walk,
-) -> Result<(Pruned, bool), sqlx::Error> {
+) -> Result<Step, sqlx::Error> {
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut pruned = Pruned::default();
+    let (mut pruned, mut ended) = (Pruned::default(), false);
     let mut tx = c.begin_with("BEGIN IMMEDIATE").await?;
     for (state, until) in retention.cutoffs(now) {
         pruned.requests += statements::prune(&mut tx, state, until, most).await?;
     }
     if let Some(kept) = retention.uncertain {
-        pruned.requests += statements::prune_uncertain(&mut tx, before(now, kept), most).await?;
+        let deleted;
+        (deleted, ended) = statements::prune_uncertain(&mut tx, before(now, kept), most).await?;
+        pruned.requests += deleted;
     }
     let behind = match *walk {
         Walk::Begins => Some(i64::MIN),
@@ -114,5 +125,5 @@ pub(super) async fn prune_some(
     if !more {
         *walk = Walk::Begins;
     }
-    Ok((pruned, more))
+    Ok(Step { pruned, more, ended })
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
+use super::aftermath::{self, Followed, Hooks};
 use super::flights::{Author, Record};
 use super::schema::{self, MARKED_SINCE, Opener, SCHEMA_VERSION};
 use super::{Options, access, explain, lock, statements};
@@ -109,7 +110,8 @@ pub async fn restored(
     schema::migrate_locked(&options, triggers, Opener::Operator).await?;
     let mut connection = open(&options.writing()).await?;
     let last = Record::all(&options.path).iter().map(|record| record.author.epoch).max().unwrap_or(0);
-    let done = settle(&mut connection, &origin, choice, last, now)
+    let hooks = Hooks::of(triggers);
+    let done = settle(&mut connection, &origin, choice, &hooks, last, now)
         .await
         .map_err(|e| explain("settle what waits in the copy", e))?;
     connection.close().await.map_err(|e| explain("close the database", e))?;
@@ -124,6 +126,7 @@ async fn settle(
     c: &mut SqliteConnection,
     origin: &Origin,
     choice: Choice,
+    hooks: &Hooks,
     last: i64,
     now: UnixMillis,
 ) -> Result<Restored, sqlx::Error> {
@@ -132,7 +135,10 @@ async fn settle(
         let why = origin.doubt();
         for rows in statements::restored_doubtful(c, origin.until()).await?.chunks(AT_ONCE) {
             let mut tx = c.begin_with("BEGIN IMMEDIATE").await?;
-            held += statements::restored_hold(&mut tx, rows, &why, now).await?;
+            let ids = statements::restored_hold(&mut tx, rows, &why, now).await?;
+            held += ids.len();
+            // What is left to do is left for the start.
+            aftermath::follow(&mut tx, hooks, &ids, now, &mut Followed::default()).await?;
             tx.commit().await?;
         }
     }

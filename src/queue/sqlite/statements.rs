@@ -1,5 +1,7 @@
 //! The statements, one function each: what is bound, what comes back.
 
+mod after;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnection, SqliteRow, SqliteValueRef};
 use sqlx::{Decode as _, Row as _, Sqlite, TypeInfo as _, ValueRef as _};
 
+pub(super) use self::after::*;
 use super::health::Health;
 use crate::clock::UnixMillis;
 use crate::invocation::{AttemptEnd, Code, Invocation, Output, Phase};
@@ -93,6 +96,28 @@ statements! {
     CONSOLE_DAMAGE = "console_damage.sql";
     OBJECTS = "objects.sql";
     COLUMNS = "columns.sql";
+    ENDS = "ends.sql";
+    ENDINGS_DUE = "endings_due.sql";
+    ENDINGS_DONE = "endings_done.sql";
+    ENDINGS_PUT = "endings_put.sql";
+    ENDINGS_FOUND = "endings_found.sql";
+    GIVEN_UP = "given_up.sql";
+    WAITERS = "waiters.sql";
+    WAITERS_RELEASE = "waiters_release.sql";
+    WAITERS_CANCEL = "waiters_cancel.sql";
+    WAITER = "waiter.sql";
+    WAITER_OUTPUT = "waiter_output.sql";
+    WAITER_FILL = "waiter_fill.sql";
+    GROUPS_NEW = "groups_new.sql";
+    GROUPS_LOOKED = "groups_looked.sql";
+    GROUPS_AGAIN = "groups_again.sql";
+    GROUPS_DONE = "groups_done.sql";
+    GROUP_COMPLETE = "group_complete.sql";
+    INSERT = "insert.sql";
+    HOOKED = "hooked.sql";
+    SCHEDULE_COUNT = "schedule_count.sql";
+    SCHEDULE_DISABLE = "schedule_disable.sql";
+    SCHEDULE_DISABLED = "schedule_disabled.sql";
 }
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -524,6 +549,7 @@ pub(super) async fn register(c: &mut SqliteConnection, triggers: &[Arc<Trigger>]
     sqlx::query(UNREGISTER).bind(rows.clone()).execute(&mut *tx).await?;
     sqlx::query(REGISTER).bind(rows).execute(&mut *tx).await?;
     forget_status(&mut tx, false).await?;
+    groups_again(&mut tx).await?;
     tx.commit().await
 }
 
@@ -537,13 +563,19 @@ pub(super) async fn prune(
     Ok(sqlx::query(PRUNE).bind(state).bind(until.0).bind(limit).execute(c).await?.rows_affected())
 }
 
-/// Deletes uncertain requests; answers how many.
-pub(super) async fn prune_uncertain(c: &mut SqliteConnection, until: UnixMillis, limit: i64) -> Result<u64> {
-    let given_up = ids(c, sqlx::query(PRUNE_UNCERTAIN).bind(until.0).bind(limit)).await?;
-    if given_up.is_empty() {
-        return Ok(0);
+/// Deletes uncertain requests; answers how many, and whether there are ends now of which something follows: those stay.
+pub(super) async fn prune_uncertain(
+    c: &mut SqliteConnection,
+    until: UnixMillis,
+    limit: i64,
+) -> Result<(u64, bool)> {
+    let uncertain = ids(c, sqlx::query(PRUNE_UNCERTAIN).bind(until.0).bind(limit)).await?;
+    if uncertain.is_empty() {
+        return Ok((0, false));
     }
-    Ok(sqlx::query(PRUNE_IDS).bind(json(&given_up)).bind(until.0).execute(c).await?.rows_affected())
+    let ends = given_up(c, &uncertain).await?;
+    let deleted = sqlx::query(PRUNE_IDS).bind(json(&uncertain)).bind(until.0).execute(c).await?;
+    Ok((deleted.rows_affected(), !ends.is_empty()))
 }
 
 /// Looks at the next outputs behind that of a request, and deletes those past their time: how many, and behind which request to
@@ -614,15 +646,14 @@ pub(super) async fn restored_doubtful(c: &mut SqliteConnection, until: UnixMilli
     ids(c, sqlx::query(RESTORED_DOUBTFUL).bind(until.0)).await
 }
 
-/// Makes pending requests uncertain; answers how many.
+/// Makes pending requests uncertain; answers with those that were still pending.
 pub(super) async fn restored_hold(
     c: &mut SqliteConnection,
     rows: &[i64],
     why: &str,
     now: UnixMillis,
-) -> Result<usize> {
-    let query = sqlx::query(RESTORED_HOLD).bind(json(&rows)).bind(why.to_owned()).bind(now.0);
-    Ok(ids(c, query).await?.len())
+) -> Result<Vec<i64>> {
+    ids(c, sqlx::query(RESTORED_HOLD).bind(json(&rows)).bind(why.to_owned()).bind(now.0)).await
 }
 
 /// How many requests wait to be fired.

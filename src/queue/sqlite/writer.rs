@@ -14,10 +14,11 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::aftermath::{self, Followed, Hooks};
 use super::care::{Care, Over};
 use super::flights::{Author, Flights, Record};
 use super::keys::Keys;
-use super::prune::{Walk, prune_some};
+use super::prune::{Step, Walk, prune_some};
 use super::shape::Shape;
 use super::{Options, START_BUSY_TIMEOUT, explain, intake, modes, primary_code, rates, schema, statements};
 use crate::clock::UnixMillis;
@@ -88,6 +89,8 @@ pub(super) struct Writer {
     /// Whether they are others than at the last sign of life.
     configured: bool,
     keys: Keys,
+    /// Of the configuration that was registered last.
+    hooks: Arc<Hooks>,
     flights: Arc<Flights>,
     /// Keeps other daemons out for as long as this one lives.
     _lock: File,
@@ -128,6 +131,7 @@ impl Writer {
             triggers: Vec::new(),
             configured: false,
             keys: Keys::new(),
+            hooks: Arc::default(),
             flights,
             _lock: lock,
         }
@@ -322,6 +326,7 @@ impl Writer {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         let (instance_id, epoch) = statements::start(&mut tx, now).await?;
         statements::forget_status(&mut tx, true).await?;
+        statements::endings_found(&mut tx).await?;
         let triggering = statements::triggering(&mut tx).await?;
         let waiting = statements::waiting(&mut tx).await?;
         let (doubtful, unsent) = judge(records, &instance_id, epoch, triggering);
@@ -344,7 +349,9 @@ impl Writer {
         triggers.clone_into(&mut self.triggers);
         self.configured = true;
         self.keys.configure(triggers);
-        statements::register(self.connection().await?, triggers).await
+        statements::register(self.connection().await?, triggers).await?;
+        self.hooks = Arc::new(Hooks::of(triggers));
+        Ok(())
     }
 
     async fn prune(
@@ -359,8 +366,13 @@ impl Writer {
         if self.care.is_full() {
             return Ok(Deleted::default());
         }
-        let (pruned, more) = prune_some(self.connection().await?, retention, now, limit, &mut walk).await?;
+        let Step { pruned, more, ended } =
+            prune_some(self.connection().await?, retention, now, limit, &mut walk).await?;
         self.walk = walk;
+        if ended {
+            // It is for a survey to see what follows, and our own commits look like none.
+            self.surveyed = None;
+        }
         Ok(Deleted { rows: pruned.requests + pruned.outputs, more })
     }
 
@@ -373,6 +385,7 @@ impl Writer {
         let surveyed = self.surveyed;
         // With each sign of life all that was committed before reaches the disk, whatever the configuration says.
         let syncs = batch.sign.is_some() && !self.options.full;
+        let hooks = Arc::clone(&self.hooks);
         self.connect().await?;
         let connection = self.connection.as_mut().expect("it was just made");
         let keys = &mut self.keys;
@@ -380,7 +393,9 @@ impl Writer {
             statements::sync(connection, true).await?;
         }
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut out = Committed::default();
+        let (mut out, mut followed) = (Committed::default(), Followed::default());
+        let mut ended: Vec<i64> = Vec::new();
+        let mut ended_at = None;
         // First: a row that is still handed over takes no change.
         if !batch.taken_over.is_empty() {
             statements::take_handovers(&mut tx, &batch.taken_over).await?;
@@ -389,15 +404,18 @@ impl Writer {
             let stored: HashSet<i64> =
                 statements::record(&mut tx, &batch.changes).await?.into_iter().collect();
             let stored_changes = || batch.changes.iter().filter(|change| stored.contains(&change.next.id));
-            let ended = stored_changes().filter_map(|Change { next, attempt, .. }| {
+            let firings = stored_changes().filter_map(|Change { next, attempt, .. }| {
                 attempt.as_ref().map(|end| (next, next.attempt, end))
             });
-            statements::attempts(&mut tx, ended).await?;
+            statements::attempts(&mut tx, firings).await?;
             statements::outputs(&mut tx, stored_changes()).await?;
             let left = stored_changes().map(|change| &change.next);
             let left = left.filter(|next| matches!(next.phase, Phase::Pending | Phase::Finished(_)));
             let left: Vec<_> = left.map(|next| next.id).collect();
             keys.left(&mut tx, &left, batch.now, &mut out).await?;
+            let finished = stored_changes().filter(|change| change.finished_at.is_some());
+            ended.extend(finished.clone().map(|change| change.next.id));
+            ended_at = finished.filter_map(|change| change.finished_at).max();
             out.lost
                 .extend(batch.changes.iter().map(|change| change.next.id).filter(|id| !stored.contains(id)));
         }
@@ -418,6 +436,12 @@ impl Writer {
         if !batch.spoiled.is_empty() {
             out.spoiled = statements::spoil(&mut tx, &batch.spoiled).await?;
             keys.left(&mut tx, &out.spoiled.clone(), batch.now, &mut out).await?;
+            ended.extend(&out.spoiled);
+        }
+        // A clock that was set back makes no end earlier. Before the look, which finds what it lets go.
+        let now = ended_at.map_or(batch.now, |at| batch.now.max(at));
+        if !ended.is_empty() {
+            aftermath::follow(&mut tx, &hooks, &ended, now, &mut followed).await?;
         }
         for (trigger, why) in &batch.pauses {
             statements::pause(&mut tx, trigger, why).await?;
@@ -427,8 +451,18 @@ impl Writer {
             // Inside the write lock: what this look sees is what this version says.
             version = Some(statements::data_version(&mut tx).await?);
             out.foreign = version != surveyed;
+            if look.survey {
+                aftermath::catch_up(&mut tx, &hooks, look.now, &mut followed).await?;
+            }
             intake::look(&mut tx, look, keys, &mut out).await?;
+            if !out.rejected.is_empty() {
+                let rejected: Vec<i64> = out.rejected.iter().map(|(id, _)| *id).collect();
+                aftermath::follow(&mut tx, &hooks, &rejected, look.now, &mut followed).await?;
+            }
         }
+        followed.tell(&mut out);
+        let over = out.cancelled.iter().chain(&out.rejected).map(|(id, _)| *id);
+        keys.left(&mut tx, &over.collect::<Vec<_>>(), batch.now, &mut out).await?;
         if let Some(status) = &batch.status {
             statements::status(&mut tx, status).await?;
         }
