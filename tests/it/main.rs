@@ -4,6 +4,7 @@
 
 mod support;
 
+mod aftermath;
 mod async_polling;
 mod backup;
 mod breaker;
