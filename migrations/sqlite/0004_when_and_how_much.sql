@@ -174,6 +174,14 @@ BEGIN
   END;
 END;
 
+-- Its row goes with the last of its members.
+CREATE TRIGGER requests_group_deleted AFTER DELETE ON requests WHEN OLD.group_key IS NOT NULL
+BEGIN
+  DELETE FROM request_groups
+  WHERE group_key = OLD.group_key AND completed_at IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM requests WHERE group_key = OLD.group_key AND group_key IS NOT NULL);
+END;
+
 -- How far each group is.
 CREATE VIEW group_status AS
 SELECT
