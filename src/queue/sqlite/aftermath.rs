@@ -112,6 +112,23 @@ pub(super) async fn follow(
     follow_all(c, hooks, ended, now, out).await
 }
 
+/// Only notes that something is to follow from the ends of `ended`: there is no room for what has not come back.
+pub(super) async fn note(
+    c: &mut SqliteConnection,
+    hooks: &Hooks,
+    ended: &[i64],
+    out: &mut Followed,
+) -> Result<()> {
+    let ended: Vec<_> = ended.iter().map(|id| (*id, true)).collect();
+    let rows = statements::ends(c, &ended, hooks.wanted()).await?;
+    let ends = rows.iter().map(|row| Ok((row.try_get(0)?, true, 0))).collect::<Result<Vec<_>>>()?;
+    if !ends.is_empty() {
+        out.more = true;
+        statements::endings_put(c, &ends).await?;
+    }
+    Ok(())
+}
+
 /// Works off what could not be followed at once: what is due in `endings`, and groups that nobody has looked at.
 pub(super) async fn catch_up(
     c: &mut SqliteConnection,

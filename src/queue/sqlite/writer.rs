@@ -385,7 +385,7 @@ impl Writer {
         let surveyed = self.surveyed;
         // With each sign of life all that was committed before reaches the disk, whatever the configuration says.
         let syncs = batch.sign.is_some() && !self.options.full;
-        let hooks = Arc::clone(&self.hooks);
+        let (hooks, is_full) = (Arc::clone(&self.hooks), self.care.is_full());
         self.connect().await?;
         let connection = self.connection.as_mut().expect("it was just made");
         let keys = &mut self.keys;
@@ -440,7 +440,9 @@ impl Writer {
         }
         // A clock that was set back makes no end earlier. Before the look, which finds what it lets go.
         let now = ended_at.map_or(batch.now, |at| batch.now.max(at));
-        if !ended.is_empty() {
+        if !ended.is_empty() && is_full {
+            aftermath::note(&mut tx, &hooks, &ended, &mut followed).await?;
+        } else if !ended.is_empty() {
             aftermath::follow(&mut tx, &hooks, &ended, now, &mut followed).await?;
         }
         for (trigger, why) in &batch.pauses {

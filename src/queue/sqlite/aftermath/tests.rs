@@ -306,6 +306,10 @@ async fn a_group_is_complete_when_its_last_member_has_ended_and_once() {
     place.end(3, "succeeded", None).await;
     place.survey(NOW).await;
     assert_eq!(place.all().await.len(), 5, "members that end again change nothing");
+    place.run("DELETE FROM requests WHERE id IN (1, 2)").await;
+    assert_eq!(place.see(group).await.len(), 1);
+    place.run("DELETE FROM requests WHERE id = 3").await;
+    assert_eq!(place.see(group).await.len(), 0, "it goes with the last of its members");
 }
 
 #[tokio::test]
@@ -486,6 +490,27 @@ async fn a_start_finds_who_waits_for_what_has_ended_or_is_gone() {
     let out = place.survey(NOW).await;
     assert_eq!(place.all().await[2..], ["pending", "cancelled dependency_failed after", "pending after"]);
     assert_eq!(out.cancelled, [(5, "request 2, which it waits for, is gone".to_owned())]);
+}
+
+#[tokio::test]
+async fn without_room_it_is_only_noted_what_is_to_follow() {
+    let mut place = Place::hooked(vec![hook("u", &["failed"])]).await;
+    place
+        .run(
+            "INSERT INTO requests (trigger_name) VALUES ('t'), ('t'), ('u');
+             INSERT INTO requests (trigger_name, after_id, after_when) VALUES ('u', 3, 'ended');
+             UPDATE requests SET state = 'failed', finished_at = 1 WHERE id < 4;
+             UPDATE requests SET state = 'succeeded' WHERE id = 2",
+        )
+        .await;
+    let mut out = Followed::default();
+    note(&mut place.c, &place.hooks, &[1, 2, 3], &mut out).await.unwrap();
+    assert!(out.more);
+    assert_eq!(place.see("SELECT request_id || '' FROM endings ORDER BY request_id").await, ["1", "3"]);
+    assert_eq!(place.all().await, ["failed", "succeeded", "failed", "pending after"]);
+    place.survey(NOW).await;
+    place.survey(NOW).await;
+    assert_eq!(place.all().await, ["failed", "succeeded", "failed", "pending", "pending"]);
 }
 
 #[test]
