@@ -278,7 +278,7 @@ impl Intake {
         for (name, free) in &asked.wanted {
             self.stuck.remove(name);
             self.timed.remove(name);
-            if !committed.hungry.contains(name) {
+            if !committed.hungry.contains(name) && committed.waits.iter().all(|(waits, ..)| waits != name) {
                 board.end_hold(name);
             }
             let Some((ordinary, held)) = self.seats.get(name) else { continue };
