@@ -13,6 +13,7 @@ mod row;
 
 pub mod console;
 pub mod sqlite;
+pub mod timetable;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -47,7 +47,7 @@ impl Record {
         }
     }
 
-    pub(super) fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+    pub(in crate::queue) fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
         let cells = row.columns().iter().map(|column| {
             let cell = Cell::read(row.try_get_raw(column.ordinal())?).map_err(sqlx::Error::Decode)?;
             Ok((column.name().to_owned(), cell))
