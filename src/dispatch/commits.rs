@@ -231,6 +231,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         }
         if let Some(survey) = committed.survey {
             self.board.surveyed(survey.uncertain);
+            self.scheduler.learn(survey.timetable);
             // Before those that end: a row may be both. What was to be read again is read with it.
             let mut news = survey.handed_over;
             news.retain(|row| self.handed.insert(row.id));

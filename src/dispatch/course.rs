@@ -1,5 +1,7 @@
 //! Another course: a new configuration, an orderly stop, and what that means for what is queued or on the wire.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt as _;
 
 use super::executor::{Flight, Stage};
@@ -14,6 +16,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.breakers.configure(settings.breaking);
         self.intake.configure(settings.triggers.clone(), settings.ageing, &mut self.lanes);
         self.board.reconfigured(|name| settings.triggers.contains_key(name));
+        self.scheduler.configure(Arc::clone(&settings.plans));
         self.settings = settings;
     }
 

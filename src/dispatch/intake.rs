@@ -101,7 +101,7 @@ impl Intake {
     }
 
     /// A row of the trigger becomes ready then.
-    fn ready_at(&mut self, trigger: &str, at: UnixMillis, now: UnixMillis) {
+    pub(super) fn ready_at(&mut self, trigger: &str, at: UnixMillis, now: UnixMillis) {
         if at <= now {
             self.hungry.insert(trigger.to_owned());
         } else {

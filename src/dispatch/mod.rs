@@ -16,6 +16,7 @@ mod pruner;
 mod pulse;
 mod reading;
 mod refusals;
+mod scheduler;
 mod slots;
 mod timing;
 mod waiting;
@@ -41,6 +42,7 @@ use crate::invocation::{AttemptEnd, Break, Event, Reply};
 use crate::queue::{
     Change, Committed, Error, Failed, Loaded, Recovered, Return, Spoiled, Store, Taken, Waiting as ToPoll,
 };
+use crate::schedule::Plans;
 use crate::trigger::Trigger;
 use board::Board;
 use breaker::Breakers;
@@ -51,6 +53,7 @@ use intake::{Asked, Intake};
 use lanes::Lanes;
 use reading::Read;
 use refusals::Refusals;
+use scheduler::{Scheduler, Settling};
 use slots::Slots;
 use waiting::Waiting;
 
@@ -69,6 +72,8 @@ pub struct Settings {
     pub fallback_poll: Duration,
     /// A ready request is worth one step of priority more each time that it has waited so long; zero: it is not.
     pub ageing: Duration,
+    /// Schedules and calendars of the configuration.
+    pub plans: Arc<Plans>,
 }
 
 /// What the engine is told from outside.
@@ -155,6 +160,8 @@ pub struct Dispatcher<S, W, C> {
     /// The rows being read that have not been in flight since: what is read of the others may be old.
     reading: BTreeSet<i64>,
     peeking: Option<Peek>,
+    scheduler: Scheduler,
+    settling: Option<Settling>,
     /// The pause after a failed commit, and when it ends.
     pause: Option<(Duration, UnixMillis)>,
     peek_at: UnixMillis,
@@ -177,6 +184,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let mut lanes = Lanes::new(settings.limits);
         let intake = Intake::new(settings.triggers.clone(), settings.ageing, &mut lanes);
         let breakers = Breakers::new(settings.breaking);
+        let scheduler = Scheduler::new(Arc::clone(&settings.plans));
         let now = clock.now();
         Self {
             store,
@@ -209,6 +217,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             loading: None,
             reading: BTreeSet::new(),
             peeking: None,
+            scheduler,
+            settling: None,
             pause: None,
             peek_at: now,
             sign_at: now,
@@ -256,6 +266,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
             self.start_exchanges();
             self.start_commit(now);
             self.start_load(now);
+            self.start_settling(now);
             if self.is_stopped(now) {
                 self.sign_off(now).await;
                 return Ok(());
@@ -281,6 +292,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 done = on(&mut self.committing) => self.committed(done)?,
                 loaded = once(&mut self.loading) => self.loaded(loaded)?,
                 changed = once(&mut self.peeking) => self.peeked(changed)?,
+                settled = once(&mut self.settling) => self.settled(settled)?,
                 Some(done) = self.exchanges.join_next(), if !self.exchanges.is_empty() => {
                     self.exchanged(done);
                     while let Some(done) = self.exchanges.try_join_next() {
@@ -346,7 +358,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// be done now, sets no time: its end does.
     fn wake_at(&self, now: UnixMillis) -> UnixMillis {
         const FAR: UnixMillis = UnixMillis(i64::MAX);
-        let mut times = [self.stopping, None, None, None, None, None, None];
+        let mut times = [self.stopping, None, None, None, None, None, None, None];
         let stopping = self.stopping.is_some();
         if self.committing.is_none() {
             // Without room these wait until there is some, which is found out by peeking.
@@ -361,6 +373,9 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         }
         if self.loading.is_none() && !stopping && !self.is_swamped() {
             times[5] = self.waiting.next();
+        }
+        if self.settling.is_none() && !stopping && !self.is_sparing() {
+            times[7] = self.scheduler.wake_at();
         }
         // While the table cannot be used, what waits for it waits for the next try.
         let table = |at: UnixMillis| self.pause.map_or(at, |(_, until)| at.max(until));

@@ -11,12 +11,13 @@ use tokio::sync::Notify;
 
 use super::pick::{Places, rank};
 use super::{
-    Batch, Change, Committed, Deleted, Error, Failed, HELD_AT_ONCE, Loaded, Recovered, Retention, Store,
-    Survey, Taken, TriggerStatus, Waiting, Want, before, held_message,
+    Batch, Change, Committed, Deleted, Error, Failed, HELD_AT_ONCE, Loaded, Recovered, Retention, Settled,
+    Store, Survey, Taken, TriggerStatus, Waiting, Want, before, held_message,
 };
 use crate::clock::UnixMillis;
 use crate::invocation::{AttemptEnd, Code, Invocation, Outcome, Output, Phase, Trouble};
 use crate::request::Request;
+use crate::schedule::Plans;
 use crate::trigger::Trigger;
 
 /// One request of a [`MemoryStore`].
@@ -435,6 +436,10 @@ impl Store for MemoryStore {
             }
         }
         Ok(Deleted { rows: deleted as u64, more: false })
+    }
+
+    async fn settle(&self, _plans: Option<Arc<Plans>>, _now: UnixMillis) -> Result<Settled, Error> {
+        Ok(Settled::default())
     }
 
     async fn changed(&self) -> Result<bool, Error> {

@@ -26,6 +26,7 @@ pub use row::arguments_problem;
 use crate::clock::UnixMillis;
 use crate::invocation::{AttemptEnd, Code, Invocation, Output};
 use crate::request::Request;
+use crate::schedule::Plans;
 use crate::trigger::Trigger;
 
 /// What is wrong with the table, by what the caller can do.
@@ -369,10 +370,42 @@ pub struct Survey {
     pub uncertain: usize,
     /// When to survey again, if nothing happens before.
     pub next: Option<UnixMillis>,
+    /// When there is next something to settle of schedules, which may be now.
+    pub timetable: Option<UnixMillis>,
 }
 
 /// More uncertain requests than this are not counted: somebody should look long before.
 pub const MANY_UNCERTAIN: usize = 1000;
+
+/// What was settled of schedules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Requests that were inserted.
+    pub requests: Vec<ScheduledRequest>,
+    /// Whether running requests are to be cancelled for them.
+    pub cancels: bool,
+    /// Times that got no request since the table refused it: the schedule, and why.
+    pub refused: Vec<(String, String)>,
+    /// Schedules that cannot be used, and why.
+    pub problems: Vec<(String, String)>,
+    /// When there is next something to settle, which may be now; none: never, as things are.
+    pub next: Option<UnixMillis>,
+}
+
+/// A request that a schedule has inserted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduledRequest {
+    /// `requests.id`.
+    pub id: i64,
+    /// Its schedule.
+    pub schedule_name: String,
+    /// Its trigger.
+    pub trigger_name: String,
+    /// The time that it is for.
+    pub scheduled_at: UnixMillis,
+    /// When it may be fired.
+    pub run_at: UnixMillis,
+}
 
 /// A row, checked, in the hands of the daemon.
 #[derive(Clone, Debug, PartialEq)]
@@ -520,6 +553,14 @@ pub trait Store: Clone + Send + Sync + 'static {
         now: UnixMillis,
         limit: u64,
     ) -> impl Future<Output = Result<Deleted, Error>> + Send;
+
+    /// Makes the tables of schedules and calendars say what the configuration says, if that is given, and settles the times of
+    /// schedules that have come, some at once.
+    fn settle(
+        &self,
+        plans: Option<Arc<Plans>>,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<Settled, Error>> + Send;
 
     /// Whether others have committed since the last survey.
     fn changed(&self) -> impl Future<Output = Result<bool, Error>> + Send;

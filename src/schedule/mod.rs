@@ -22,6 +22,7 @@ mod field;
 mod forecast;
 mod nominal;
 mod plan;
+mod policy;
 #[cfg(test)]
 mod tests;
 mod timetable;
@@ -34,5 +35,6 @@ pub use calendar::{Calendar, OnExcluded, UnknownOnExcluded};
 pub use expression::{Dialect, Expression, Problem};
 pub use forecast::{Entry, Fate, Reason};
 pub use plan::{CalendarPlan, Misfire, Overlap, Plan, Plans, UnknownPolicy};
+pub use policy::{Missed, Settlement, Why};
 pub use timetable::{Conflict, Definition, DstGap, DstOverlap, Timetable, UnknownDstGap, UnknownDstOverlap};
 pub use zone::{Instants, Local, UnknownZone, Zone};

@@ -108,6 +108,7 @@ impl Engine {
             shutdown_grace: Duration::from_secs(5),
             fallback_poll: Duration::from_millis(50),
             ageing: Duration::ZERO,
+            plans: Arc::default(),
         };
         let (notices, _) = mpsc::unbounded_channel();
         let (orders, inbox) = mpsc::channel(1);

@@ -15,9 +15,10 @@ use crate::dispatch::{Breaking, Dispatcher, Limits, Notice, Order, Pulse, Settin
 use crate::invocation::{Body, BodyEnd, Break, Code, Phase, Reply};
 use crate::queue::{
     Batch, Committed, Condition, Deleted, Error, Failed, Loaded, Look, MemoryRow as Row, MemoryStore,
-    Recovered, Retention, Store,
+    Recovered, Retention, Settled, Store,
 };
 use crate::request::CallMode;
+use crate::schedule::Plans;
 use crate::trigger::Trigger;
 
 pub(super) const START: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -236,6 +237,10 @@ impl Store for TestStore {
 
     async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<Deleted, Error> {
         self.memory.prune(retention, now, limit).await
+    }
+
+    async fn settle(&self, plans: Option<Arc<Plans>>, now: UnixMillis) -> Result<Settled, Error> {
+        self.memory.settle(plans, now).await
     }
 
     async fn changed(&self) -> Result<bool, Error> {
@@ -527,6 +532,7 @@ pub(super) fn settings(triggers: impl IntoIterator<Item = Trigger>) -> Settings 
         shutdown_grace: Duration::from_secs(75),
         fallback_poll: SECOND,
         ageing: Duration::ZERO,
+        plans: Arc::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::sqlite::SqliteConnection;
 
 use super::keys::{Keys, Sieve};
-use super::{rates, statements};
+use super::{rates, scheduling, statements};
 use crate::clock::UnixMillis;
 use crate::invocation::Code;
 use crate::queue::pick::Places;
@@ -186,6 +186,7 @@ async fn survey(c: &mut SqliteConnection, look: &Look, out: &mut Committed) -> R
         handed_over: statements::handovers(c).await?,
         uncertain: statements::uncertain(c).await?,
         next: statements::next(c, look.now).await?,
+        timetable: scheduling::next(c).await?,
     })
 }
 

@@ -18,6 +18,7 @@ mod modes;
 mod prune;
 mod rates;
 mod restored;
+mod scheduling;
 mod schema;
 mod shape;
 mod statements;
@@ -45,9 +46,11 @@ pub use restored::{Choice, Restored, restored};
 pub use schema::{FileSystem, Migrated, SCHEMA_VERSION, file_system, migrate};
 
 use super::{
-    Batch, Committed, Condition, Deleted, Error, Failed, Loaded, Recovered, Retention, Spoiled, Store,
+    Batch, Committed, Condition, Deleted, Error, Failed, Loaded, Recovered, Retention, Settled, Spoiled,
+    Store,
 };
 use crate::clock::UnixMillis;
+use crate::schedule::Plans;
 use crate::trigger::Trigger;
 use flights::Flights;
 use shape::Shape;
@@ -297,6 +300,10 @@ impl Store for SqliteStore {
 
     async fn prune(&self, retention: Retention, now: UnixMillis, limit: u64) -> Result<Deleted, Error> {
         self.ask(|reply| Command::Prune { retention, now, limit, reply }).await.unwrap_or(Err(Error::Ended))
+    }
+
+    async fn settle(&self, plans: Option<Arc<Plans>>, now: UnixMillis) -> Result<Settled, Error> {
+        self.ask(|reply| Command::Settle { plans, now, reply }).await.unwrap_or(Err(Error::Ended))
     }
 
     async fn changed(&self) -> Result<bool, Error> {

@@ -109,6 +109,10 @@ pub(super) async fn prune_some(
         (deleted, ended) = statements::prune_uncertain(&mut tx, before(now, kept), most).await?;
         pruned.requests += deleted;
     }
+    let mut events = 0;
+    if let Some(kept) = retention.succeeded {
+        events = statements::prune_events(&mut tx, before(now, kept), most).await?;
+    }
     let behind = match *walk {
         Walk::Begins => Some(i64::MIN),
         Walk::Behind(id) => Some(id),
@@ -121,7 +125,7 @@ pub(super) async fn prune_some(
     tx.commit().await?;
     *walk = next.map_or(Walk::Ended, Walk::Behind);
     let shrinks = statements::shrink(c).await?;
-    let more = shrinks || next.is_some() || pruned.requests >= limit;
+    let more = shrinks || next.is_some() || pruned.requests >= limit || events >= limit;
     if !more {
         *walk = Walk::Begins;
     }

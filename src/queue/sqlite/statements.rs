@@ -80,6 +80,23 @@ statements! {
     PRUNE_OUTPUTS = "prune_outputs.sql";
     PRUNE_COUNT = "prune_count.sql";
     PRUNE_COUNT_OUTPUTS = "prune_count_outputs.sql";
+    TIMETABLE_CALENDARS = "timetable_calendars.sql";
+    TIMETABLE_CALENDAR = "timetable_calendar.sql";
+    TIMETABLE_DATES = "timetable_dates.sql";
+    TIMETABLE_RECALENDAR = "timetable_recalendar.sql";
+    TIMETABLE_SEEN = "timetable_seen.sql";
+    TIMETABLE_DUE = "timetable_due.sql";
+    TIMETABLE_NEXT = "timetable_next.sql";
+    TIMETABLE_OPEN = "timetable_open.sql";
+    TIMETABLE_TRIGGER = "timetable_trigger.sql";
+    TIMETABLE_INSERT = "timetable_insert.sql";
+    TIMETABLE_MARK = "timetable_mark.sql";
+    TIMETABLE_TAKEN = "timetable_taken.sql";
+    TIMETABLE_CANCEL = "timetable_cancel.sql";
+    TIMETABLE_EVENT = "timetable_event.sql";
+    TIMETABLE_SETTLED = "timetable_settled.sql";
+    TIMETABLE_PROBLEM = "timetable_problem.sql";
+    PRUNE_EVENTS = "prune_events.sql";
     IDENTITY = "identity.sql";
     NOTED = "noted.sql";
     MARK = "mark.sql";
@@ -592,6 +609,11 @@ pub(super) async fn prune_outputs(
     };
     let deleted = sqlx::query(PRUNE_OUTPUTS).bind(until.0).bind(behind).bind(last).execute(c).await?;
     Ok((deleted.rows_affected(), (many == limit).then_some(last)))
+}
+
+/// Deletes what became of times of schedules; answers how many.
+pub(super) async fn prune_events(c: &mut SqliteConnection, until: UnixMillis, limit: i64) -> Result<u64> {
+    Ok(sqlx::query(PRUNE_EVENTS).bind(until.0).bind(limit).execute(c).await?.rows_affected())
 }
 
 /// How many requests are past their time. `past`: state, ended at or before.

@@ -207,6 +207,11 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
             "held.sql" => {
                 &["SEARCH requests USING INDEX requests_held (trigger_name=? AND concurrency_key=?)"]
             }
+            "timetable_open.sql" => &["SEARCH requests USING INDEX requests_schedule_open (schedule_name=?)"],
+            "timetable_taken.sql" => {
+                &["SEARCH requests USING INDEX requests_scheduled (schedule_name=? AND scheduled_at=?)"]
+            }
+            "timetable_mark.sql" | "timetable_cancel.sql" => BY_ID,
             "keys_of.sql" => &["SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"],
             "ending.sql" => &[
                 "SCAN requests USING INDEX requests_cancels",

@@ -20,12 +20,15 @@ use super::flights::{Author, Flights, Record};
 use super::keys::Keys;
 use super::prune::{Step, Walk, prune_some};
 use super::shape::Shape;
-use super::{Options, START_BUSY_TIMEOUT, explain, intake, modes, primary_code, rates, schema, statements};
+use super::{
+    Options, START_BUSY_TIMEOUT, explain, intake, modes, primary_code, rates, scheduling, schema, statements,
+};
 use crate::clock::UnixMillis;
 use crate::invocation::Phase;
 use crate::queue::{
-    Batch, Change, Committed, Condition, Deleted, Error, Failed, Recovered, Retention, Return,
+    Batch, Change, Committed, Condition, Deleted, Error, Failed, Recovered, Retention, Return, Settled,
 };
+use crate::schedule::Plans;
 use crate::trigger::Trigger;
 
 /// SQLITE_IOERR.
@@ -52,6 +55,11 @@ pub(super) enum Command {
         limit: u64,
         reply: oneshot::Sender<Result<Deleted, Error>>,
     },
+    Settle {
+        plans: Option<Arc<Plans>>,
+        now: UnixMillis,
+        reply: oneshot::Sender<Result<Settled, Error>>,
+    },
     Changed {
         reply: oneshot::Sender<Result<bool, Error>>,
     },
@@ -67,6 +75,7 @@ impl Command {
             Self::Register { reply, .. } => drop(reply.send(Err(error))),
             Self::Commit { batch, reply } => drop(reply.send(Err(Box::new(Failed { error, batch: *batch })))),
             Self::Prune { reply, .. } => drop(reply.send(Err(error))),
+            Self::Settle { reply, .. } => drop(reply.send(Err(error))),
             Self::Changed { reply } => drop(reply.send(Err(error))),
             close @ Self::Close(_) => return Some(close),
         }
@@ -89,6 +98,8 @@ pub(super) struct Writer {
     /// Whether they are others than at the last sign of life.
     configured: bool,
     keys: Keys,
+    /// When the daemon started: what its schedules say of times before came while none ran.
+    since: UnixMillis,
     /// Of the configuration that was registered last.
     hooks: Arc<Hooks>,
     flights: Arc<Flights>,
@@ -131,6 +142,7 @@ impl Writer {
             triggers: Vec::new(),
             configured: false,
             keys: Keys::new(),
+            since: UnixMillis(0),
             hooks: Arc::default(),
             flights,
             _lock: lock,
@@ -167,6 +179,10 @@ impl Writer {
                 Command::Prune { retention, now, limit, reply } => {
                     let answer = self.prune(&retention, now, limit).await;
                     let _ = reply.send(self.checked("delete what is past its time", answer));
+                }
+                Command::Settle { plans, now, reply } => {
+                    let answer = self.settle(plans.as_deref(), now).await;
+                    let _ = reply.send(self.checked("settle schedules", answer));
                 }
                 Command::Changed { reply } => {
                     let answer = self.changed().await;
@@ -315,6 +331,7 @@ impl Writer {
     }
 
     async fn start(&mut self, triggers: &[Arc<Trigger>], now: UnixMillis) -> Result<Recovered, sqlx::Error> {
+        self.since = now;
         let records = Record::all(&self.options.path);
         // Synced whatever the configuration says: the epoch in the table must never be behind the one in the record.
         let hasty = Options { full: true, ..self.options.clone() };
@@ -374,6 +391,16 @@ impl Writer {
             self.surveyed = None;
         }
         Ok(Deleted { rows: pruned.requests + pruned.outputs, more })
+    }
+
+    async fn settle(&mut self, plans: Option<&Plans>, now: UnixMillis) -> Result<Settled, sqlx::Error> {
+        let since = self.since;
+        let connection = self.connection().await?;
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let _ = plans;
+        let settled = scheduling::settle(&mut tx, since, now).await?;
+        tx.commit().await?;
+        Ok(settled)
     }
 
     async fn changed(&mut self) -> Result<bool, sqlx::Error> {

@@ -163,6 +163,7 @@ impl Play {
                 shutdown_grace: Duration::from_millis(world.between(0, 60_000).unsigned_abs()),
                 fallback_poll: Duration::from_millis(world.between(2_000, 20_000).unsigned_abs()),
                 ageing: Duration::from_millis(world.between(0, 2_000).unsigned_abs()),
+                plans: Arc::default(),
             },
             weights,
             acts: world.between(8, 50),

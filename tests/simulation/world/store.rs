@@ -6,8 +6,10 @@ use tokio::sync::{mpsc, oneshot};
 use triggerd::clock::UnixMillis;
 use triggerd::invocation::{Outcome, Phase};
 use triggerd::queue::{
-    Batch, Committed, Condition, Deleted, Error, Failed, Loaded, MemoryRow, Recovered, Retention, Store,
+    Batch, Committed, Condition, Deleted, Error, Failed, Loaded, MemoryRow, Recovered, Retention, Settled,
+    Store,
 };
+use triggerd::schedule::Plans;
 use triggerd::trigger::Trigger;
 
 use super::laws::{self, Part};
@@ -147,6 +149,10 @@ impl Store for SimStore {
         }
         let slot = if world.is(Variant::RecordHasOneSlot) { 0 } else { slot };
         world.memory.note_firing(slot, id, attempt)
+    }
+
+    async fn settle(&self, _plans: Option<Arc<Plans>>, _now: UnixMillis) -> Result<Settled, Error> {
+        Ok(Settled::default())
     }
 
     async fn changed(&self) -> Result<bool, Error> {
