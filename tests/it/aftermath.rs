@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use sqlx::Row as _;
-use triggerd::queue::{PRUNED_AT_ONCE, Retention, Store as _};
+use triggerd::invocation::Outcome;
+use triggerd::queue::{Batch, Look, PRUNED_AT_ONCE, Retention, Store as _};
 
-use crate::cli::Place;
-use crate::queue_contract::{NOW, Table as _, look, new, see, started};
+use crate::cli::{Place, code, errors};
+use crate::queue_contract::{NOW, Table as _, ended, fired, look, new, see, started, want};
 use crate::support::daemon::Site;
 use crate::support::far_end::{Answer, FarEnd, Then};
 use crate::support::table::SqliteTable;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Blocking triggers of these names, and what else the sections say. The table is looked at once an hour: what is in time is so
 /// without that.
@@ -185,8 +188,6 @@ async fn each_end_has_one_hook_whatever_kills_the_daemon() {
     }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
 #[tokio::test]
 async fn what_somebody_waits_for_is_not_deleted_before_that_has_seen_its_end() {
     let table = started::<SqliteTable>().await;
@@ -237,21 +238,38 @@ async fn what_is_let_go_is_fired_in_the_same_commit_or_told() {
             NOW.0 - 1
         ))
         .await;
-    let taken = see(table.store(), look(vec![crate::queue_contract::want("alpha", 0, 9)])).await.intended;
-    let done = crate::queue_contract::ended(
-        crate::queue_contract::fired(&taken[0]),
-        triggerd::invocation::Outcome::Succeeded,
-    );
-    let look =
-        triggerd::queue::Look { survey: false, ..look(vec![crate::queue_contract::want("beta", 1, 9)]) };
-    let batch =
-        triggerd::queue::Batch { changes: vec![done.clone()], look: Some(look), ..Default::default() };
+    let taken = see(table.store(), look(vec![want("alpha", 0, 9)])).await.intended;
+    let done = ended(fired(&taken[0]), Outcome::Succeeded);
+    let look = Look { survey: false, ..look(vec![want("beta", 1, 9)]) };
+    let batch = Batch { changes: vec![done.clone()], look: Some(look), ..Default::default() };
     let committed = table.store().commit(batch).await.unwrap();
     assert_eq!((committed.released.len(), committed.intended.len()), (1, 1));
     // Of unknown end, it is written again.
-    let batch = triggerd::queue::Batch { changes: vec![done], ..Default::default() };
+    let batch = Batch { changes: vec![done], ..Default::default() };
     let committed = table.store().commit(batch).await.unwrap();
     assert_eq!((committed.released.len(), committed.lost.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_row_that_is_rejected_when_it_is_taken_up_is_an_end_too() {
+    let table = started::<SqliteTable>().await;
+    table
+        .run(format!(
+            "DROP TRIGGER requests_insert;
+             INSERT INTO requests (trigger_name, arguments, run_at) VALUES ('alpha', '{{', {0});
+             INSERT INTO requests (trigger_name, after_id, run_at) VALUES ('alpha', 1, {0});
+             INSERT INTO requests (trigger_name, after_id, after_when, run_at) VALUES ('alpha', 1, 'ended', {0})",
+            NOW.0 - 1
+        ))
+        .await;
+    let committed = see(table.store(), look(vec![want("alpha", 0, 9)])).await;
+    assert_eq!(committed.rejected.len(), 1);
+    assert_eq!(committed.cancelled.len(), 1);
+    assert_eq!(committed.released, ["alpha"]);
+    assert_eq!(
+        (table.read(2).await.state, table.read(3).await.state),
+        ("cancelled".into(), "pending".into())
+    );
 }
 
 #[test]
@@ -292,11 +310,8 @@ fn a_request_is_submitted_with_what_it_waits_for() {
     );
     assert!(!place.said(&["show", "1"]).contains("after_"));
     let refused = place.triggerd(&["submit", "u", "--after", "99"]);
-    assert!(
-        crate::cli::errors(&refused).contains("invalid_value: after_id: must be the id of a request"),
-        "{refused:?}"
-    );
-    assert_eq!(crate::cli::code(&place.triggerd(&["submit", "u", "--after-ended"])), 2);
+    assert!(errors(&refused).contains("invalid_value: after_id: must be the id of a request"), "{refused:?}");
+    assert_eq!(code(&place.triggerd(&["submit", "u", "--after-ended"])), 2);
 }
 
 #[test]
