@@ -347,7 +347,7 @@ fn migrate_registers_the_triggers_and_says_what_it_did() {
         (&done["from_version"], &done["to_version"], &done["triggers"]),
         (&json!(0), &json!(4), &json!(2))
     );
-    assert!(place.said(&["migrate"]).contains("schema version 3 already; triggers registered: 2"));
+    assert!(place.said(&["migrate"]).contains("schema version 4 already; triggers registered: 2"));
     assert_eq!(place.said(&["submit", "u"]), "1\n");
 }
 

@@ -18,7 +18,8 @@ fn two_thousand_histories_break_no_law_and_reach_every_end() {
     for outcome in Outcome::ALL {
         assert!(figures.get("outcome", outcome.as_str()) > 0, "none ends as {}", outcome.as_str());
     }
-    for code in Code::ALL {
+    // Nobody waits for another in a table in memory.
+    for code in Code::ALL.into_iter().filter(|code| *code != Code::DependencyFailed) {
         assert!(figures.get("code", code.as_str()) > 0, "no {} is seen", code.as_str());
     }
 }
