@@ -519,6 +519,7 @@ mod tests {
     use super::*;
     use crate::invocation::{Invocation, Outcome, Output};
     use crate::queue::{Change, Sign};
+    use crate::trigger::Hook;
 
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
@@ -610,5 +611,22 @@ mod tests {
         assert!(writer.checked("commit", answer).is_err());
         assert!(writer.connection.is_none(), "a connection that saw an error is not used again");
         assert_eq!(stored(&mut writer).await, ("triggering".to_owned(), 0, NOW.0));
+    }
+
+    /// The answer to a commit may be lost; then all of it is written again.
+    #[tokio::test]
+    async fn what_follows_from_an_end_that_is_written_twice_follows_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = firing(&folder).await;
+        let trigger = |name: &str| Trigger::new(name, Url::parse("https://api.example/").unwrap());
+        let hook = Hook { trigger: "u".to_owned(), states: vec!["succeeded"] };
+        let triggers = [Arc::new(Trigger { on_end: vec![hook], ..trigger("t") }), Arc::new(trigger("u"))];
+        writer.register(&triggers).await.unwrap();
+        assert_eq!(writer.write(&done()).await.unwrap().released, ["u"]);
+        let again = writer.write(&done()).await.unwrap();
+        assert_eq!((again.released.len(), again.lost), (0, vec![1]));
+        let count = sqlx::query_scalar("SELECT count(*) FROM requests WHERE trigger_name = 'u'");
+        let count: i64 = count.fetch_one(writer.connection().await.unwrap()).await.unwrap();
+        assert_eq!(count, 1);
     }
 }
