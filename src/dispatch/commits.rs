@@ -224,7 +224,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         for row in committed.intended {
             match self.intake.trigger(&row.trigger_name) {
                 Some(trigger) if self.stopping.is_none() && !self.refusals.is_pausing(&trigger.name) => {
-                    self.fire(row, trigger, now);
+                    self.fire(row, trigger, asked.looked_at.unwrap_or(now));
                 }
                 _ => self.returned.push(Return { before: row.invocation, due_at: row.due_at, unsent: None }),
             }

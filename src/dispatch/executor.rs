@@ -322,7 +322,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         }
     }
 
-    /// A row that is now `triggering`: to be fired.
+    /// A row that is now `triggering`: to be fired. `now` is when it was looked at: its round began then, as the table has it, and
+    /// so did its deadline, whatever the clock says since.
     pub(super) fn fire(&mut self, row: Taken, trigger: Arc<Trigger>, now: UnixMillis) {
         let id = row.invocation.id;
         let cx = Context { now, asked_at: now, chance: 0.0, trigger: &trigger };

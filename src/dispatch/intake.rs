@@ -347,6 +347,8 @@ fn held_by(
 pub(super) struct Asked {
     /// The triggers wanted, and the places, ordinary and held, that were free for each.
     wanted: Vec<(String, (usize, usize))>,
+    /// As of when it was looked.
+    pub(super) looked_at: Option<UnixMillis>,
     /// Whether all that is `triggering` was to be listed.
     listed: bool,
     /// Rows of which it was told that they are followed.
@@ -362,6 +364,7 @@ impl Asked {
         let wants = batch.look.iter().flat_map(|look| &look.wants);
         Self {
             wanted: wants.map(|want| (want.trigger.name.clone(), (want.ordinary, want.held))).collect(),
+            looked_at: batch.look.as_ref().map(|look| look.now),
             listed: batch.look.as_ref().is_some_and(|look| look.list_triggering),
             taken_over: batch.taken_over.clone(),
             paused: batch.pauses.iter().map(|(trigger, _)| trigger.clone()).collect(),
