@@ -74,6 +74,7 @@ fn settings(config: &Config) -> Settings {
             max_in_flight: config.dispatch.max_in_flight,
             max_per_origin: config.dispatch.max_per_origin,
             max_long_polls: config.dispatch.max_long_polls,
+            poll_rate: config.dispatch.poll_rate,
         },
         breaking: Breaking {
             failures: config.dispatch.breaker.failures,

@@ -71,10 +71,11 @@ pub struct Quota {
 }
 
 impl Rate {
-    /// From one to the next, where they are spread evenly.
+    /// From one to the next, where they are spread evenly: rounded up, so that there are never more.
     #[must_use]
     pub fn interval(self) -> Duration {
-        self.per / self.limit.max(1)
+        let nanos = self.per.as_nanos().div_ceil(u128::from(self.limit.max(1)));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use self::section::{Problems, Section};
 use crate::secret::Credential;
-use crate::trigger::Trigger;
+use crate::trigger::{Rate, Trigger};
 
 /// All that may be configured, checked.
 #[derive(Clone, Debug)]
@@ -84,6 +84,8 @@ pub struct Dispatch {
     pub max_long_polls: usize,
     /// When firings at one origin wait because it answers badly.
     pub breaker: Breaker,
+    /// Polls of one origin, held ones apart; none: as many as are due.
+    pub poll_rate: Option<Rate>,
     /// How long a stop lets exchanges end; zero cuts them at once.
     pub shutdown_grace: Duration,
     /// How often the table is looked at when nothing was noticed.

@@ -38,6 +38,7 @@ fn the_defaults_are_those_of_the_documentation() {
             max_per_origin: 64,
             max_long_polls: 4096,
             breaker: Breaker { failures: 50, initial: Duration::from_secs(1), max: Duration::from_secs(60) },
+            poll_rate: None,
             shutdown_grace: Duration::from_secs(75),
             fallback_poll: Duration::from_secs(1),
             ageing: Duration::from_secs(600),
@@ -93,6 +94,7 @@ fn everything_that_may_be_said_is_taken() {
         [dispatch]
         shutdown_grace = "5m"
         breaker = { failures = 0, max = "5m" }
+        poll_rate = "200/1s"
         [retention]
         succeeded = "never"
         uncertain = "1d"
@@ -150,6 +152,7 @@ fn everything_that_may_be_said_is_taken() {
         (config.retention.succeeded, config.retention.uncertain),
         (None, Some(Duration::from_secs(86_400)))
     );
+    assert_eq!(config.dispatch.poll_rate, Some(Rate { limit: 200, per: Duration::from_secs(1) }));
     let breaker = &config.dispatch.breaker;
     assert_eq!((breaker.failures, breaker.initial.as_secs(), breaker.max.as_secs()), (0, 1, 300));
     let trigger = &config.triggers["a"];
@@ -182,6 +185,7 @@ fn every_problem_is_listed_at_once_with_its_place() {
         fallback_poll = "0s"
         shutdown_grace = 75
         breaker = { failures = -1, initial = "2m", wait = "1s" }
+        poll_rate = 200
         [retention]
         others = "soon"
         [log]
@@ -221,6 +225,7 @@ fn every_problem_is_listed_at_once_with_its_place() {
         "f.toml: dispatch.max_in_flight: must be a whole number from 1",
         "f.toml: dispatch.fallback_poll: must be longer than zero",
         "f.toml: dispatch.shutdown_grace: needs a unit",
+        "f.toml: dispatch.poll_rate: needs a duration, such as 50/1m",
         "f.toml: dispatch.breaker.failures: must be a whole number from 0",
         "f.toml: dispatch.breaker.initial: must not be longer than max, which is 60s",
         "f.toml: dispatch.breaker.wait: unknown key (known here: failures, initial, max)",
@@ -248,7 +253,7 @@ fn every_problem_is_listed_at_once_with_its_place() {
         let found = problems.iter().filter(|problem| problem.starts_with(expected)).count();
         assert_eq!(found, 1, "{expected} in {problems:#?}");
     }
-    assert_eq!(problems.len(), 29, "{problems:#?}");
+    assert_eq!(problems.len(), 30, "{problems:#?}");
     assert!(!problems.concat().contains("hunter2"), "{problems:#?}");
 }
 

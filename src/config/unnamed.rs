@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-use super::section::{Section, duration, integer, one_of, text, wait};
+use super::section::{Section, duration, integer, one_of, rate, text, wait};
 use super::{Breaker, Checkpoint, Database, Dispatch, Log, LogFormat, Retention, Rotation, Synchronous};
 
 pub(super) fn database(mut section: Section<'_>) -> Option<Database> {
@@ -48,6 +48,7 @@ pub(super) fn dispatch(mut section: Section<'_>) -> Option<Dispatch> {
     let max_per_origin = section.take("max_per_origin", integer(1..=65_536)).and_then(count);
     let max_long_polls = section.take("max_long_polls", integer(1..=65_536)).and_then(count);
     let breaker = breaker(section.table("breaker"));
+    let poll_rate = section.take("poll_rate", rate);
     let shutdown_grace = section.take("shutdown_grace", duration);
     let fallback_poll = section.take("fallback_poll", wait);
     let ageing = section.take("ageing", duration);
@@ -57,6 +58,7 @@ pub(super) fn dispatch(mut section: Section<'_>) -> Option<Dispatch> {
         max_per_origin: max_per_origin?,
         max_long_polls: max_long_polls?,
         breaker: breaker?,
+        poll_rate,
         shutdown_grace: shutdown_grace?,
         fallback_poll: fallback_poll?,
         ageing: ageing?,

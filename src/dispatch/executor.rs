@@ -58,11 +58,11 @@ pub(super) enum Stage {
 
 impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     /// Starts what may start.
-    pub(super) fn start_exchanges(&mut self) {
+    pub(super) fn start_exchanges(&mut self, now: UnixMillis) {
         if self.is_swamped() {
             return;
         }
-        while let Some((id, seat)) = self.lanes.next() {
+        while let Some((id, seat)) = self.lanes.next(now) {
             self.start_exchange(id, seat);
         }
     }

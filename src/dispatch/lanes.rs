@@ -5,6 +5,10 @@
 //! others (the dynamic thresholds of Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998, with alpha 3).
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::clock::UnixMillis;
+use crate::trigger::Rate;
 
 /// The limits of `[dispatch]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub struct Limits {
     pub max_per_origin: usize,
     /// Calls that the far end may hold.
     pub max_long_polls: usize,
+    /// Polls of one origin, evenly spaced; held ones not counted. None: as many as are due.
+    pub poll_rate: Option<Rate>,
 }
 
 /// An origin with fewer exchanges than this may always start one, however many the others have.
@@ -27,6 +33,7 @@ const ALPHA: usize = 3;
 /// Polls that may wait in one queue with their rows in memory; what waits longer is put aside as a number, and read
 /// again when its turn is near. By queue, so that a far end that is slow costs the others nothing.
 const READ_AHEAD: usize = 256;
+const NANOS_PER_MILLI: i128 = 1_000_000;
 /// The lane of the calls that the far end may hold, whatever their origin.
 const HELD: usize = 0;
 
@@ -61,6 +68,10 @@ struct Lane {
     active: usize,
     /// Rows `triggering`, from the intent to the commit of the attempt's end.
     places: usize,
+    /// No poll before, where polls have a rate. In nanoseconds: several polls may be due within the same millisecond.
+    next_poll: i128,
+    /// Whose turn it is to poll then: apart from the other turn, or who fires all the time would never be asked for.
+    poll_turn: usize,
 }
 
 /// One trigger's part of a lane.
@@ -88,7 +99,13 @@ impl Lanes {
         }
     }
 
-    pub(super) const fn set_limits(&mut self, limits: Limits) {
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        if limits.poll_rate != self.limits.poll_rate {
+            // What was spaced by the old one may be long.
+            for lane in &mut self.lanes {
+                lane.next_poll = 0;
+            }
+        }
         self.limits = limits;
     }
 
@@ -177,7 +194,7 @@ impl Lanes {
     }
 
     /// The next exchange that may start; its seat is taken.
-    pub(super) fn next(&mut self) -> Option<(i64, Seat)> {
+    pub(super) fn next(&mut self, now: UnixMillis) -> Option<(i64, Seat)> {
         for _ in 0..self.queued.len() {
             let number = self.queued.pop_front()?;
             let held = number == HELD;
@@ -185,7 +202,8 @@ impl Lanes {
             let lane = &mut self.lanes[number];
             let room = lane.active < most
                 && (held || self.in_flight < self.limits.max_in_flight || lane.active < ALWAYS);
-            let next = if room { lane.pop(most) } else { None };
+            let rate = self.limits.poll_rate.filter(|_| !held);
+            let next = if room { lane.pop(most, rate, now) } else { None };
             if lane.queued > 0 {
                 self.queued.push_back(number);
             }
@@ -195,6 +213,23 @@ impl Lanes {
             }
         }
         None
+    }
+
+    /// When the first poll may start that waits for its time alone.
+    pub(super) fn wake_at(&self, now: UnixMillis) -> Option<UnixMillis> {
+        self.limits.poll_rate?;
+        let waits = |number: &&usize| {
+            **number != HELD && self.lanes[**number].users.iter().any(|user| !user.asks.is_empty())
+        };
+        let times = self.queued.iter().filter(waits).map(|number| self.lanes[*number].polls_at());
+        times.filter(|at| *at > now).min()
+    }
+
+    /// The clock was set back: no poll waits longer for that.
+    pub(super) fn set_back(&mut self, step: Duration) {
+        for lane in &mut self.lanes {
+            lane.next_poll -= nanos(step);
+        }
     }
 
     /// An exchange ended.
@@ -247,16 +282,33 @@ impl Lane {
         self.users.len() - 1
     }
 
+    /// When the next poll may start: in which millisecond.
+    fn polls_at(&self) -> UnixMillis {
+        UnixMillis(i64::try_from(self.next_poll.div_euclid(NANOS_PER_MILLI)).unwrap_or(i64::MAX))
+    }
+
     /// The next one, by turns among the triggers that may start one more of `most`.
-    fn pop(&mut self, most: usize) -> Option<(i64, usize)> {
+    fn pop(&mut self, most: usize, rate: Option<Rate>, now: UnixMillis) -> Option<(i64, usize)> {
         let left = most.saturating_sub(self.active);
         let alone = self.expected == 1;
+        let may_start = |user: &User| alone || user.active < ALPHA * left;
+        let asker = rate.filter(|_| self.polls_at() <= now).and_then(|_| {
+            let all = self.users.len();
+            let mut turns = (0..all).map(|offset| (self.poll_turn + offset) % all);
+            turns.find(|number| !self.users[*number].asks.is_empty() && may_start(&self.users[*number]))
+        });
         for offset in 0..self.users.len() {
             let number = (self.turn + offset) % self.users.len();
             let user = &mut self.users[number];
-            if (alone || user.active < ALPHA * left)
-                && let Some(id) = user.pop()
+            if may_start(user)
+                && let Some((id, is_poll)) = user.pop(rate.is_none() || asker == Some(number))
             {
+                if let Some(rate) = rate.filter(|_| is_poll) {
+                    // From now on, not from when it might have started: what was not used is not made up for.
+                    let now = i128::from(now.0) * NANOS_PER_MILLI;
+                    self.next_poll = self.next_poll.max(now) + nanos(rate.interval());
+                    self.poll_turn = number + 1;
+                }
                 user.active += 1;
                 self.active += 1;
                 self.queued -= 1;
@@ -269,12 +321,24 @@ impl Lane {
 }
 
 impl User {
-    /// Firings and polls take turns, so that neither can starve the other.
-    fn pop(&mut self) -> Option<i64> {
-        let fire = !self.firings.is_empty() && (self.asks.is_empty() || !self.fired_last);
-        self.fired_last = fire;
-        if fire { self.firings.pop_front() } else { self.asks.pop_front() }
+    /// The next one, and whether it is a poll. Firings and polls take turns, so that neither can starve the other.
+    fn pop(&mut self, may_ask: bool) -> Option<(i64, bool)> {
+        let asks = may_ask && !self.asks.is_empty();
+        let fire = !self.firings.is_empty() && (!asks || !self.fired_last);
+        let id = if fire {
+            self.firings.pop_front()
+        } else if asks {
+            self.asks.pop_front()
+        } else {
+            None
+        };
+        self.fired_last = if id.is_some() { fire } else { self.fired_last };
+        id.map(|id| (id, !fire))
     }
+}
+
+fn nanos(time: Duration) -> i128 {
+    i128::try_from(time.as_nanos()).unwrap_or(i128::MAX)
 }
 
 #[cfg(test)]
@@ -282,11 +346,154 @@ mod tests {
     use super::*;
 
     fn lanes(max_in_flight: usize, max_per_origin: usize, max_long_polls: usize) -> Lanes {
-        Lanes::new(Limits { max_in_flight, max_per_origin, max_long_polls })
+        Lanes::new(Limits { max_in_flight, max_per_origin, max_long_polls, poll_rate: None })
     }
 
     fn started(lanes: &mut Lanes) -> Vec<i64> {
-        std::iter::from_fn(|| lanes.next().map(|(id, _)| id)).collect()
+        started_at(lanes, NOW)
+    }
+
+    fn started_at(lanes: &mut Lanes, now: i64) -> Vec<i64> {
+        std::iter::from_fn(|| lanes.next(UnixMillis(now)).map(|(id, _)| id)).collect()
+    }
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn polling(limit: u32) -> Lanes {
+        let poll_rate = Some(Rate { limit, per: Duration::from_secs(1) });
+        Lanes::new(Limits { max_in_flight: 10_000, max_per_origin: 10_000, max_long_polls: 100, poll_rate })
+    }
+
+    #[test]
+    fn polls_with_a_rate_start_evenly_and_are_waited_for() {
+        let mut lanes = polling(10);
+        let a = lanes.seat("http://a", "t");
+        for id in 0..30 {
+            lanes.queue(id, a, false);
+        }
+        let mut now = NOW;
+        let mut ids = Vec::new();
+        while ids.len() < 30 {
+            ids.extend(started_at(&mut lanes, now));
+            assert_eq!(i64::try_from(ids.len()).unwrap(), 1 + (now - NOW) / 100, "at {}", now - NOW);
+            assert_eq!(started_at(&mut lanes, now + 99), [0; 0]);
+            assert_eq!(lanes.wake_at(UnixMillis(now)), (ids.len() < 30).then_some(UnixMillis(now + 100)));
+            now += 100;
+        }
+        assert_eq!(ids, (0..30).collect::<Vec<_>>(), "none is lost, and in order");
+        // What was not used is not made up for.
+        for id in 40..60 {
+            lanes.queue(id, a, false);
+        }
+        assert_eq!(started_at(&mut lanes, now + 60_000), [40]);
+    }
+
+    #[test]
+    fn a_rate_finer_than_the_clock_is_kept_within_each_window() {
+        let mut lanes = polling(3_000);
+        let a = lanes.seat("http://a", "t");
+        for id in 0..9_000 {
+            lanes.queue(id, a, false);
+        }
+        let counts: Vec<usize> = (0..3_000).map(|ms| started_at(&mut lanes, NOW + ms).len()).collect();
+        let fewer = counts.iter().filter(|n| **n < 3).count();
+        assert!(counts.iter().all(|n| *n <= 3) && fewer < 10, "{fewer} times less than 3");
+        let mut lanes = polling(300);
+        let a = lanes.seat("http://a", "t");
+        for id in 0..9_000 {
+            lanes.queue(id, a, false);
+        }
+        let counts: Vec<usize> = (0..3_000).map(|ms| started_at(&mut lanes, NOW + ms).len()).collect();
+        for window in counts.windows(1000) {
+            let sum: usize = window.iter().sum();
+            assert!((299..=300).contains(&sum), "{sum}");
+        }
+    }
+
+    #[test]
+    fn firings_held_calls_and_other_origins_do_not_wait_for_the_rate_of_polls() {
+        let mut lanes = polling(1);
+        let (a, b) = (lanes.seat("http://a", "t"), lanes.seat("http://b", "t"));
+        let held = lanes.held_seat("t");
+        for id in 0..3 {
+            lanes.queue(id, a, false);
+            lanes.queue(10 + id, a, true);
+            lanes.queue(20 + id, b, false);
+            lanes.queue(30 + id, held, false);
+        }
+        let mut ids = started(&mut lanes);
+        ids.sort_unstable();
+        assert_eq!(ids, [0, 10, 11, 12, 20, 30, 31, 32]);
+        assert_eq!(started_at(&mut lanes, NOW + 999), [0; 0]);
+        let mut ids = started_at(&mut lanes, NOW + 1000);
+        ids.sort_unstable();
+        assert_eq!(ids, [1, 21]);
+    }
+
+    #[test]
+    fn triggers_of_one_origin_share_its_polls_and_a_firing_starves_none() {
+        let mut lanes = polling(1);
+        let (a, b) = (lanes.seat("http://a", "a"), lanes.seat("http://a", "b"));
+        for id in 0..20 {
+            lanes.queue(id, a, false);
+            lanes.queue(100 + id, b, false);
+        }
+        let mut polls = Vec::new();
+        for second in 0..20 {
+            for n in 0..5 {
+                lanes.queue(1000 + second * 10 + n, a, true);
+            }
+            let ids = started_at(&mut lanes, NOW + second * 1000);
+            assert_eq!(ids.len(), 6, "five firings and a poll");
+            polls.extend(ids.into_iter().filter(|id| *id < 1000));
+        }
+        let of_a = polls.iter().filter(|id| **id < 100).count();
+        assert_eq!(of_a, 10, "{polls:?}");
+    }
+
+    #[test]
+    fn nobody_is_woken_for_a_poll_that_waits_for_a_connection() {
+        let mut lanes = polling(10);
+        lanes.limits.max_per_origin = 1;
+        let a = lanes.seat("http://a", "t");
+        for id in 0..2 {
+            lanes.queue(id, a, false);
+        }
+        assert_eq!(started(&mut lanes), [0]);
+        assert_eq!(lanes.wake_at(UnixMillis(NOW + 100)), None);
+        lanes.leave(a);
+        assert_eq!(started_at(&mut lanes, NOW + 200), [1]);
+        assert_eq!(lanes.wake_at(UnixMillis(NOW + 200)), None, "nothing waits");
+    }
+
+    #[test]
+    fn another_rate_holds_at_once() {
+        let mut lanes = polling(1);
+        let a = lanes.seat("http://a", "t");
+        for id in 0..9 {
+            lanes.queue(id, a, false);
+        }
+        let limits = lanes.limits;
+        assert_eq!(started(&mut lanes), [0]);
+        lanes.set_limits(limits);
+        assert_eq!(started(&mut lanes), [0; 0], "it is the same");
+        lanes.set_limits(polling(10).limits);
+        assert_eq!(started(&mut lanes), [1]);
+        assert_eq!(started_at(&mut lanes, NOW + 100), [2]);
+        lanes.set_limits(Limits { poll_rate: None, ..limits });
+        assert_eq!(started_at(&mut lanes, NOW + 100), (3..9).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_poll_wait_longer() {
+        let mut lanes = polling(1);
+        let a = lanes.seat("http://a", "t");
+        for id in 0..3 {
+            lanes.queue(id, a, false);
+        }
+        assert_eq!(started(&mut lanes), [0]);
+        lanes.set_back(Duration::from_secs(3600));
+        assert_eq!(lanes.wake_at(UnixMillis(NOW - 3_600_000)), Some(UnixMillis(NOW - 3_599_000)));
     }
 
     #[test]

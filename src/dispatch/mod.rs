@@ -263,7 +263,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
                 self.register().await?;
             }
             self.forget_probes();
-            self.start_exchanges();
+            self.start_exchanges(now);
             self.start_commit(now);
             self.start_load(now);
             self.start_settling(now);
@@ -359,6 +359,8 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
     fn wake_at(&self, now: UnixMillis) -> UnixMillis {
         const FAR: UnixMillis = UnixMillis(i64::MAX);
         let mut times = [self.stopping, None, None, None, None, None, None, None];
+        // Polls that wait for their time alone need nothing of the table.
+        let polls = self.lanes.wake_at(now).filter(|_| !self.is_swamped()).unwrap_or(FAR);
         let stopping = self.stopping.is_some();
         if self.committing.is_none() {
             // Without room these wait until there is some, which is found out by peeking.
@@ -382,7 +384,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         let first = times[1..].iter().flatten().map(|at| table(*at)).min().unwrap_or(FAR);
         // A pause that is over waits for nothing: what it held back has begun in this turn.
         let retry = self.pause.map_or(FAR, |(_, until)| if until > now { until } else { FAR });
-        first.min(retry).min(times[0].unwrap_or(FAR))
+        first.min(retry).min(polls).min(times[0].unwrap_or(FAR))
     }
 }
 

@@ -29,6 +29,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         );
         self.waiting.set_back(step);
         self.breakers.set_back(step);
+        self.lanes.set_back(step);
         if let Some((_, until)) = &mut self.pause {
             *until = until.minus(step);
         }

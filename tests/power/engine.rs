@@ -103,7 +103,7 @@ impl Engine {
         let store = SqliteStore::open(options(folder, full), &[trigger()]).await.unwrap();
         let settings = Settings {
             triggers: BTreeMap::from([("t".to_owned(), trigger())]),
-            limits: Limits { max_in_flight: 64, max_per_origin: 8, max_long_polls: 64 },
+            limits: Limits { max_in_flight: 64, max_per_origin: 8, max_long_polls: 64, poll_rate: None },
             breaking: Breaking::NEVER,
             shutdown_grace: Duration::from_secs(5),
             fallback_poll: Duration::from_millis(50),

@@ -142,6 +142,7 @@ mod tests {
         max_per_origin: 64,
         max_long_polls: 4096,
         breaker: Breaker { failures: 0, initial: Duration::ZERO, max: Duration::ZERO },
+        poll_rate: None,
         shutdown_grace: Duration::from_secs(75),
         fallback_poll: Duration::from_secs(1),
         ageing: Duration::ZERO,

@@ -7,10 +7,13 @@ use url::Url;
 use super::rig::*;
 use crate::dispatch::{Limits, Settings};
 use crate::request::CallMode;
-use crate::trigger::Trigger;
+use crate::trigger::{Rate, Trigger};
 
 fn limited(max_in_flight: usize, max_per_origin: usize, max_long_polls: usize, t: Vec<Trigger>) -> Settings {
-    Settings { limits: Limits { max_in_flight, max_per_origin, max_long_polls }, ..settings(t) }
+    Settings {
+        limits: Limits { max_in_flight, max_per_origin, max_long_polls, poll_rate: None },
+        ..settings(t)
+    }
 }
 
 fn at(name: &str, origin: &str) -> Trigger {
@@ -206,4 +209,72 @@ async fn a_row_whose_stored_answer_was_taken_for_lost_keeps_its_part_of_max_conc
     rig.cancel(1);
     rig.settle().await;
     assert_eq!((rig.state(1), rig.state(2)), ("cancelled", "triggering"));
+}
+
+/// So many rows of `t` that are to be polled at `host` from the start on.
+fn polled(store: &TestStore, ids: std::ops::RangeInclusive<i64>, host: &str, mode: CallMode) {
+    store.memory.edit(|rows| {
+        for id in ids {
+            let mut row = crate::queue::MemoryRow::new(id, "t", START);
+            let uri = Url::parse(&format!("http://{host}.example/status/{id}")).unwrap();
+            row.taken.invocation.status_uri = Some(uri.clone());
+            row.taken.invocation.effective_mode = Some(mode);
+            row.taken.invocation.phase = crate::invocation::Phase::Polling(uri);
+            row.taken.invocation.attempt = 1;
+            row.taken.due_at = Some(START);
+            rows.insert(id, row);
+        }
+    });
+}
+
+#[tokio::test]
+async fn polls_keep_to_their_rate_and_none_is_forgotten() {
+    let mut t = trigger("t");
+    t.allowed_origins.push(Url::parse("http://near.example").unwrap().origin());
+    (t.poll.initial, t.poll.max) = (3600 * SECOND, 3600 * SECOND);
+    let mut settings = limited(999, 64, 99, vec![t, at("u", "http://near.example/t")]);
+    settings.limits.poll_rate = Some(Rate { limit: 50, per: SECOND });
+    // More than are kept in memory for one trigger.
+    let rig = Rig::with(settings, |store| {
+        store.memory.edit(|rows| rows.clear());
+        polled(store, 1..=1000, "far", CallMode::AsyncRequestReply);
+        polled(store, 2001..=2010, "near", CallMode::AsyncRequestReply);
+        polled(store, 3001..=3010, "far", CallMode::LongPolling);
+    })
+    .await;
+    rig.wire.script(|sent| (sent.what == "fire" || sent.id < 3000).then(|| answer(200)));
+    for id in rig.wire.waiting().into_iter().filter(|id| *id < 3000) {
+        rig.wire.answer(id, answer(200));
+    }
+    rig.settle().await;
+    let held = |rig: &Rig| rig.wire.sent().iter().filter(|sent| sent.id > 3000).count();
+    assert_eq!(held(&rig), 10, "held ones are bounded otherwise");
+    for id in 1..=20 {
+        rig.insert(5000 + id, "u");
+        rig.insert(6000 + id, "t");
+    }
+    rig.settle().await;
+    let fired = rig.wire.sent().iter().filter(|sent| sent.what == "fire").count();
+    assert_eq!(fired, 40, "firings do not wait");
+    let turns = rig.turns();
+    rig.pass(30 * SECOND).await;
+    let turns = rig.turns() - turns;
+    assert!(turns < 10_000, "{turns} turns for 1,000 polls");
+    // At the far end's own count.
+    for (host, ids) in [("far", 1..=1000), ("near", 2001..=2010)] {
+        let sent: Vec<_> = rig.wire.sent().into_iter().filter(|sent| ids.contains(&sent.id)).collect();
+        assert!(sent.iter().all(|sent| sent.url.host_str() == Some(&format!("{host}.example"))));
+        let apart = sent.windows(2).map(|two| two[1].at.0 - two[0].at.0);
+        assert_eq!(apart.min(), Some(20), "{host}: 50 in a second, evenly");
+        let mut asked: Vec<i64> = sent.iter().map(|sent| sent.id).collect();
+        asked.sort_unstable();
+        assert_eq!(asked, ids.collect::<Vec<_>>(), "{host}: each once");
+    }
+    assert!(
+        rig.wire.sent().iter().filter(|sent| sent.id <= 1000).all(|sent| sent.at < START.plus(21 * SECOND))
+    );
+    // Nothing is left: the engine sleeps.
+    let turns = rig.turns();
+    rig.pass(20 * SECOND).await;
+    assert!(rig.turns() - turns < 100, "{} turns in 20 s", rig.turns() - turns);
 }

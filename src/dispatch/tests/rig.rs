@@ -526,7 +526,7 @@ pub(super) fn held(name: &str) -> Trigger {
 pub(super) fn settings(triggers: impl IntoIterator<Item = Trigger>) -> Settings {
     Settings {
         triggers: triggers.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
-        limits: Limits { max_in_flight: 1024, max_per_origin: 64, max_long_polls: 4096 },
+        limits: Limits { max_in_flight: 1024, max_per_origin: 64, max_long_polls: 4096, poll_rate: None },
         // As by default.
         breaking: Breaking { failures: 50, initial: SECOND, max: 60 * SECOND },
         shutdown_grace: Duration::from_secs(75),

@@ -350,6 +350,16 @@ pub(crate) fn at_a_shut_gate(world: &World, name: &str, since: i64) {
     }
 }
 
+/// A poll begins, so many milliseconds after the last one of its origin.
+pub(crate) fn polling(world: &World, id: i64, after: i64) {
+    let Some(rate) = world.poll_rate else { return };
+    let least = i64::try_from(rate.interval().as_millis()).unwrap_or(i64::MAX);
+    // Times are whole milliseconds, and the clock decides.
+    if after + 1 < least && !world.standing().has_stepped_forward {
+        world.broken(Law::Limit, format!("request {id} is polled {after} ms after another, not {least} ms"));
+    }
+}
+
 /// A firing begins at an origin whose breaker must be open; so many are under way.
 pub(crate) fn probing(world: &World, id: i64, origin: &str, probes: usize) {
     world.count("breaker", "probed");

@@ -24,7 +24,7 @@ use tokio::task::AbortHandle;
 use triggerd::clock::Clock as _;
 use triggerd::dispatch::{Breaking, Limits};
 use triggerd::queue::{MemoryRow, MemoryStore};
-use triggerd::trigger::Trigger;
+use triggerd::trigger::{Rate, Trigger};
 
 use far::Far;
 use history::History;
@@ -119,6 +119,7 @@ struct World {
     triggers: BTreeMap<String, Arc<Trigger>>,
     /// When breakers open.
     breaking: Breaking,
+    poll_rate: Option<Rate>,
     dice: Mutex<fastrand::Rng>,
     history: Mutex<History>,
     laws: Mutex<laws::Memory>,
@@ -141,6 +142,7 @@ struct Standing {
     /// The highest limits since the daemon began.
     limits: Limits,
     has_stepped_back: bool,
+    has_stepped_forward: bool,
     crashes_left: u32,
     last_id: i64,
 }
@@ -162,11 +164,15 @@ impl World {
             initial: Duration::from_millis(dice.u64(100..=5_000)),
             max: Duration::from_millis(dice.u64(5_000..=60_000)),
         };
+        let per = Duration::from_secs(1);
+        let poll_rate = [None, None, Some(1), Some(3), Some(20)][dice.usize(..5)];
+        let poll_rate = poll_rate.map(|limit| Rate { limit, per });
         let standing = Standing {
             active: BTreeSet::new(),
             paused: BTreeSet::new(),
-            limits: Limits { max_in_flight: 0, max_per_origin: 0, max_long_polls: 0 },
+            limits: Limits { max_in_flight: 0, max_per_origin: 0, max_long_polls: 0, poll_rate: None },
             has_stepped_back: false,
+            has_stepped_forward: false,
             crashes_left: 12,
             last_id: 0,
         };
@@ -176,6 +182,7 @@ impl World {
             memory: MemoryStore::default(),
             triggers,
             breaking,
+            poll_rate,
             dice: Mutex::new(dice),
             history: Mutex::new(History { is_loud, ..History::default() }),
             laws: Mutex::default(),

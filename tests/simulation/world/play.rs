@@ -158,7 +158,7 @@ impl Play {
             world: Arc::clone(world),
             settings: Settings {
                 triggers: world.triggers.clone(),
-                limits: Limits { max_in_flight: 1, max_per_origin: 1, max_long_polls: 1 },
+                limits: Limits { max_in_flight: 1, max_per_origin: 1, max_long_polls: 1, poll_rate: None },
                 breaking: if world.is(Variant::NoBreaker) { Breaking::NEVER } else { world.breaking },
                 shutdown_grace: Duration::from_millis(world.between(0, 60_000).unsigned_abs()),
                 fallback_poll: Duration::from_millis(world.between(2_000, 20_000).unsigned_abs()),
@@ -181,7 +181,12 @@ impl Play {
     fn some_limits(&self) -> Limits {
         let world = &self.world;
         let some = |least, most| usize::try_from(world.between(least, most)).unwrap_or(1);
-        Limits { max_in_flight: some(1, 10), max_per_origin: some(1, 3), max_long_polls: some(1, 5) }
+        Limits {
+            max_in_flight: some(1, 10),
+            max_per_origin: some(1, 3),
+            max_long_polls: some(1, 5),
+            poll_rate: world.poll_rate.filter(|_| !world.is(Variant::NoPollRate)),
+        }
     }
 
     fn choose(&self) -> Act {
@@ -328,6 +333,7 @@ impl Play {
                 let by = world.pick(&[-120, -5, -1, 1, 10, 300]) * SECOND;
                 world.note(|| format!("the wall clock steps by {by} ms"));
                 world.standing().has_stepped_back |= by < 0;
+                world.standing().has_stepped_forward |= by > 0;
                 world.time.step(by);
             }
             Act::Weather => self.change_weather(),

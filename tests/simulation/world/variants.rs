@@ -65,6 +65,8 @@ pub(crate) enum Variant {
     NoTimeout,
     /// A shut credential lets everything through.
     OpenGate,
+    /// Polls keep to no rate.
+    NoPollRate,
     /// No breaker ever opens.
     NoBreaker,
     /// Messages name the whole URL.
@@ -75,7 +77,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All of them.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::NoGuard,
         Self::NoGuardOnReturn,
         Self::AnswersBeforeStored,
@@ -106,6 +108,7 @@ impl Variant {
         Self::FollowsRedirects,
         Self::NoTimeout,
         Self::OpenGate,
+        Self::NoPollRate,
         Self::NoBreaker,
         Self::TellsSecrets,
         Self::TwoDaemons,
@@ -124,7 +127,7 @@ impl Variant {
             Self::LosesOutputs => Law::Truth,
             Self::Vanishes => Law::Kept,
             Self::TellsSecrets => Law::Secret,
-            Self::TakesMore | Self::OpenGate | Self::NoBreaker => Law::Limit,
+            Self::TakesMore | Self::OpenGate | Self::NoPollRate | Self::NoBreaker => Law::Limit,
             Self::ForgetsWaiting
             | Self::ForgetsInterrupted
             | Self::LostWakeUp

@@ -45,6 +45,8 @@ pub(crate) struct Open {
     by_origin: BTreeMap<String, usize>,
     held: usize,
     streaks: BTreeMap<String, Streak>,
+    /// When the last poll of each origin began, in milliseconds of the world.
+    polled: BTreeMap<String, i64>,
 }
 
 /// How an origin has answered firings lately, as a daemon has been told.
@@ -154,7 +156,12 @@ impl Client for SimClient {
                 laws::firing(world, &order.trigger, request.id, *call_mode, idempotency_key);
                 under.breaks = self.probe_of(id, &order.trigger.origin());
             }
-            Wish::Ask { url, .. } => laws::asking(world, &order.trigger, id, url),
+            Wish::Ask { url, .. } => {
+                laws::asking(world, &order.trigger, id, url);
+                if !held {
+                    self.keep_rate(id, url);
+                }
+            }
         }
         let with_credential = !matches!(order.wish, Wish::Ask { credential: false, .. });
         if with_credential && let Some(name) = &order.trigger.credential {
@@ -242,6 +249,16 @@ impl SimClient {
             return Err(Break::NotSent { code, why: "the secret cannot be read".to_owned() });
         }
         Ok(None)
+    }
+
+    /// A poll begins, that is not held.
+    fn keep_rate(&self, id: i64, url: &Url) {
+        let now = self.world.time.elapsed();
+        let origin = url.origin().ascii_serialization();
+        let last = self.world.open().entry(self.daemon).or_default().polled.insert(origin, now);
+        if let Some(last) = last {
+            laws::polling(&self.world, id, now - last);
+        }
     }
 
     /// A firing begins: the origin whose probe it is, if the breaker of that must be open.
