@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use super::arguments_problem;
 use super::console::{Cell, Record};
 use crate::clock::UnixMillis;
-use crate::schedule::{Calendar, Plan, Zone};
+use crate::schedule::{Calendar, Plan, Zone, named};
 
 /// What is wrong with a row.
 pub type Problem = String;
@@ -75,7 +75,7 @@ pub fn calendar(row: &Record, dates: &[Record]) -> Result<Calendar, Problem> {
     let zone = text(row, "time_zone")?.map(Zone::parse).transpose();
     Ok(Calendar {
         name: name(row, "name")?.to_owned(),
-        zone: zone.map_err(|problem| format!("time_zone: {problem}"))?,
+        zone: zone.map_err(|problem| named("time_zone", &problem))?,
         dates: dates.iter().map(date).collect::<Result<_, _>>()?,
     })
 }
@@ -279,6 +279,6 @@ mod tests {
             assert!(problem.starts_with("excluded_date: ") && problem.contains("YYYY-MM-DD"), "{problem}");
         }
         let zone = calendar(&row(Cell::Text("CET".to_owned())), &[]).unwrap_err();
-        assert!(zone.starts_with("time_zone: "), "{zone}");
+        assert!(zone.starts_with("time_zone: \"CET\" "), "{zone}");
     }
 }

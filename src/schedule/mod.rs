@@ -34,6 +34,7 @@ pub mod files;
 pub use calendar::{Calendar, OnExcluded, UnknownOnExcluded};
 pub use expression::{Dialect, Expression, Problem};
 pub use forecast::{Entry, Fate, Reason};
+pub(crate) use plan::named;
 pub use plan::{CalendarPlan, Misfire, Overlap, Plan, Plans, UnknownPolicy};
 pub use policy::{Missed, Settlement, Why};
 pub use timetable::{Conflict, Definition, DstGap, DstOverlap, Timetable, UnknownDstGap, UnknownDstOverlap};

@@ -124,8 +124,8 @@ impl Plan {
         created_at: UnixMillis,
     ) -> Result<Timetable, String> {
         let expression =
-            Expression::parse(&self.expression).map_err(|problem| format!("expression: {problem}"))?;
-        let zone = Zone::parse(&self.time_zone).map_err(|problem| format!("time_zone: {problem}"))?;
+            Expression::parse(&self.expression).map_err(|problem| named("expression", &problem))?;
+        let zone = Zone::parse(&self.time_zone).map_err(|problem| named("time_zone", &problem))?;
         Timetable::new(Definition {
             expression,
             zone,
@@ -151,6 +151,13 @@ impl Plan {
         });
         nominal.plus(Duration::from_millis(hash % most.saturating_add(1)))
     }
+}
+
+/// `column: rule`; some rules begin with the name already.
+pub(crate) fn named(column: &str, problem: &dyn fmt::Display) -> String {
+    let text = problem.to_string();
+    let rule = text.strip_prefix(&format!("{}: ", column.replace('_', " "))).unwrap_or(&text);
+    format!("{column}: {rule}")
 }
 
 /// What if an earlier request of a schedule has not ended.
