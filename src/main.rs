@@ -56,6 +56,8 @@ async fn execute(cli: Cli) -> Result<(), Failure> {
         Verb::Resolve(verb) => cli::resolve::run(file, &verb).await,
         Verb::Pause(verb) => cli::pause::pause(file, &verb).await,
         Verb::Resume(verb) => cli::pause::resume(file, &verb).await,
+        Verb::Schedule(verb) => cli::schedule::run(file, verb).await,
+        Verb::Calendar(verb) => cli::calendar::run(file, verb).await,
         Verb::Prune(verb) => cli::prune::run(file, &verb).await,
         Verb::Backup(verb) => cli::backup::run(file, &verb).await,
         Verb::Restored(verb) => cli::restored::run(file, &verb).await,

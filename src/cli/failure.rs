@@ -47,6 +47,24 @@ pub(crate) fn no_request(id: i64) -> String {
     format!("no request {id}: it was never inserted, or retention has deleted it; see `triggerd list`")
 }
 
+/// How many names a person reads.
+const NAMES: usize = 12;
+
+/// What to say of a name that is not there: which there are, or those most like it; `none`: what to do where there are none.
+pub(crate) fn unknown(what: &str, name: &str, names: &[String], none: &str) -> String {
+    if names.is_empty() {
+        return format!("there is no {what} {name}, nor any other: {none}");
+    }
+    let mut known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let all = known.len() <= NAMES;
+    if !all {
+        known.sort_by_key(|known| strsim::damerau_levenshtein(name, known));
+        known.truncate(NAMES);
+    }
+    let which = if all { "there are" } else { "most like it are" };
+    format!("there is no {what} {name}: {which} {}", known.join(", "))
+}
+
 impl From<config::Error> for Failure {
     fn from(error: config::Error) -> Self {
         Self { code: error.exit_code(), lines: error.problems().to_vec() }
@@ -120,4 +138,20 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_there_is_answered_with_those_that_are() {
+        let names = |n: usize| (0..n).map(|n| format!("report-{n}")).collect::<Vec<_>>();
+        let unknown = |name, names: &[String]| unknown("trigger", name, names, "configure one");
+        assert_eq!(unknown("x", &[]), "there is no trigger x, nor any other: configure one");
+        assert_eq!(unknown("report", &names(2)), "there is no trigger report: there are report-0, report-1");
+        let many = unknown("reprot-77", &names(100));
+        assert!(many.starts_with("there is no trigger reprot-77: most like it are report-77, "), "{many}");
+        assert_eq!(many.matches(", ").count(), NAMES - 1);
+    }
 }

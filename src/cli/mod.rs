@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and nothing else. What each verb does is in the file of its name.
 
 pub(crate) mod backup;
+pub(crate) mod calendar;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -17,10 +18,12 @@ pub(crate) mod resolve;
 pub(crate) mod restored;
 pub(crate) mod retry;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod show;
 pub(crate) mod submit;
 pub(crate) mod verdict;
 pub(crate) mod wait;
+pub(crate) mod when;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -74,6 +77,12 @@ pub(crate) enum Verb {
     Pause(Pause),
     /// Let a paused trigger be fired again
     Resume(Resume),
+    /// List and look at schedules, try expressions, run, pause and catch up by hand
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
+    /// Import calendars of excluded dates, and look at them
+    #[command(subcommand)]
+    Calendar(calendar::Calendar),
     /// Delete what has ended and is past its time, as the daemon does each hour
     Prune(Prune),
     /// Copy the database to a file, while the daemon and producers go on

@@ -6,7 +6,7 @@ use serde::Serialize;
 use triggerd::config;
 use triggerd::queue::console::{Console, Paused, Record};
 
-use super::failure::{Failure, NOT_WELL};
+use super::failure::{self, Failure, NOT_WELL};
 use super::{print, verdict};
 
 #[derive(Serialize)]
@@ -43,7 +43,8 @@ fn report(trigger: &str, result: &Paused, reason: Option<Option<&str>>, json: bo
         Done { trigger, done: true, paused: None, paused_reason: None, already: None, error: None };
     let text = match result {
         Paused::Unknown(names) => {
-            let error = unknown(trigger, names);
+            let none = "configure one, then run `triggerd migrate`";
+            let error = failure::unknown("trigger", trigger, names, none);
             if json {
                 done = Done { done: false, error: Some(error), ..done };
                 print::out(print::json(&done)?)?;
@@ -78,38 +79,4 @@ fn say(trigger: &str, before: &Record, reason: Option<Option<&str>>, already: bo
         text.push_str("; it is not in the configuration, so its requests wait in any case");
     }
     text
-}
-
-/// How many names a person reads.
-const NAMES: usize = 12;
-
-fn unknown(trigger: &str, names: &[String]) -> String {
-    if names.is_empty() {
-        return format!(
-            "there is no trigger {trigger}, nor any other: configure one, then run `triggerd migrate`"
-        );
-    }
-    let mut known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let all = known.len() <= NAMES;
-    if !all {
-        known.sort_by_key(|name| strsim::damerau_levenshtein(trigger, name));
-        known.truncate(NAMES);
-    }
-    let what = if all { "there are" } else { "most like it are" };
-    format!("there is no trigger {trigger}: {what} {}", known.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_that_is_not_there_is_answered_with_those_that_are() {
-        let names = |n: usize| (0..n).map(|n| format!("report-{n}")).collect::<Vec<_>>();
-        assert!(unknown("x", &[]).ends_with("configure one, then run `triggerd migrate`"));
-        assert_eq!(unknown("report", &names(2)), "there is no trigger report: there are report-0, report-1");
-        let many = unknown("reprot-77", &names(100));
-        assert!(many.starts_with("there is no trigger reprot-77: most like it are report-77, "), "{many}");
-        assert_eq!(many.matches(", ").count(), NAMES - 1);
-    }
 }

@@ -31,20 +31,25 @@ pub(crate) async fn run(file: Option<&Path>, verb: super::Submit) -> Result<(), 
     let config = config::load(file)?;
     let mut console = Console::open(&config.database.path).await?;
     let id = console.submit(&request).await?;
-    if !verb.wait {
+    tell(&mut console, id, verb.wait, verb.json).await
+}
+
+/// The id of a request that was inserted; and, if that is wanted, its end.
+pub(super) async fn tell(console: &mut Console, id: i64, wait: bool, json: bool) -> Result<(), Failure> {
+    if !wait {
         let object = Record(vec![("id".to_owned(), Cell::Int(id))]);
-        return print::out(if verb.json { print::json(&Json(&object))? } else { format!("{id}\n") });
+        return print::out(if json { print::json(&Json(&object))? } else { format!("{id}\n") });
     }
     print::note(&format!("request {id}"));
     let mut end = None;
-    let well = wait::follow(&mut console, &[id], |record| {
+    let well = wait::follow(console, &[id], |record| {
         end = Some(record.clone());
         Ok(())
     })
     .await?;
     // None if somebody deleted it, which has been said.
     if let Some(end) = end {
-        if verb.json {
+        if json {
             print::out(print::json(&Json(&end))?)?;
         } else {
             // As it came, so that it can be piped on.

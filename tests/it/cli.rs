@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{Connection, Row as _, SqliteConnection};
 
 /// A folder with a configuration of two triggers, and a database once it has been migrated.
 pub(crate) struct Place {
@@ -69,6 +69,18 @@ impl Place {
             sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
             connection.close().await.unwrap();
         });
+    }
+
+    /// The first column of each row of a query, as text.
+    pub(crate) fn query(&self, sql: &'static str) -> Vec<String> {
+        let options = SqliteConnectOptions::new().filename(self.path("queue.db"));
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+            let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            let text = |row: &SqliteRow| row.try_get_unchecked::<String, _>(0).unwrap();
+            rows.iter().map(text).collect()
+        })
     }
 }
 
@@ -146,6 +158,8 @@ fn help_lists_no_verb_that_does_not_exist() {
             "resolve",
             "pause",
             "resume",
+            "schedule",
+            "calendar",
             "prune",
             "backup",
             "restored",

@@ -190,7 +190,17 @@ fn every_verb_and_every_flag_is_in_the_documentation_of_the_command_line() {
         let section = COMMAND_LINE.split(&format!("\n## `{verb}`\n")).nth(1);
         let section = section.unwrap_or_else(|| panic!("docs/command-line.md has no section on {verb}"));
         let section = section.split("\n## ").next().unwrap();
-        for line in help(&[verb, "--help"]).lines() {
+        let own = help(&[verb, "--help"]);
+        let below =
+            own.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+        let below =
+            below.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help");
+        let mut texts = vec![own.clone()];
+        for word in below {
+            assert!(section.contains(&format!("`{verb} {word}")), "{verb} {word}");
+            texts.push(help(&[verb, word, "--help"]));
+        }
+        for line in texts.iter().flat_map(|text| text.lines()) {
             let flag =
                 line.trim_start().split([' ', ',']).find(|word| word.starts_with("--")).unwrap_or("--help");
             let said = section.contains(&format!("`{flag}`")) || section.contains(&format!("`{flag} "));

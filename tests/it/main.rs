@@ -30,6 +30,7 @@ mod restart;
 mod restore;
 mod retention;
 mod rooms;
+mod schedule_verbs;
 mod scheduling;
 mod schema;
 mod settle;

@@ -3,12 +3,14 @@
 //! Opens the file as any producer would and never creates or migrates it. Rows may hold anything (a producer can switch
 //! the schema's checks off), so a [`Cell`] takes whatever SQLite holds: one odd row never hides its neighbours.
 
+mod calendars;
 mod cancel;
 mod pause;
 mod producer;
 mod record;
 mod resolve;
 mod retry;
+mod schedules;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -19,11 +21,13 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 
+pub use self::calendars::{Calendar, Imported};
 pub use self::pause::Paused;
 pub use self::producer::Producer;
 pub use self::record::{Cell, Record};
 pub use self::resolve::{Resolution, Settlement};
 pub use self::retry::Selection;
+pub use self::schedules::{Asked, Filled, Filling, Schedule};
 pub use self::standing::{Refusal, Verdict};
 use super::sqlite::{SCHEMA_VERSION, damage};
 use crate::clock::UnixMillis;
@@ -327,6 +331,20 @@ impl Console {
         let found = self.records(include_str!("../sqlite/console_damage.sql"), &[]).await?;
         let lines = found.iter().filter_map(|record| record.text("quick_check"));
         Ok(damage(lines).take(MOST_DAMAGES).collect())
+    }
+
+    /// Reads in one transaction, so that what is read belongs together.
+    async fn read<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, Error> {
+        let read = async {
+            let mut transaction = self.connection.begin().await?;
+            let found = work(&mut transaction).await?;
+            transaction.rollback().await?;
+            Ok(found)
+        };
+        read.await.map_err(|error| judge(&self.path, error))
     }
 
     /// Runs one of the console's statements to its end: a row stream that is left open holds the write-ahead log.
