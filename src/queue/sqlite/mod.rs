@@ -15,6 +15,7 @@ mod health;
 mod intake;
 mod keys;
 mod modes;
+mod plans;
 mod prune;
 mod rates;
 mod restored;
@@ -43,7 +44,7 @@ pub use backup::{Copied, backup};
 pub use health::{Health, Moved, health};
 pub use prune::{Pruned, prunable, prune};
 pub use restored::{Choice, Restored, restored};
-pub use schema::{FileSystem, Migrated, SCHEMA_VERSION, file_system, migrate};
+pub use schema::{FileSystem, Migrated, SCHEMA_VERSION, file_system, migrate, migrate_with};
 
 use super::{
     Batch, Committed, Condition, Deleted, Error, Failed, Loaded, Recovered, Retention, Settled, Spoiled,

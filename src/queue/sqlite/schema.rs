@@ -8,12 +8,15 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, Sql
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::watch as signal;
 
+use super::plans::register_plans;
 use super::shape::Shape;
 use super::{
     BUSY_TIMEOUT, Options, START_BUSY_TIMEOUT, access, explain, library_version, lock, modes, primary_code,
     restored, statements,
 };
+use crate::clock::UnixMillis;
 use crate::queue::Error;
+use crate::schedule::Plans;
 use crate::trigger::Trigger;
 
 /// The `user_version` that this program writes and reads.
@@ -63,6 +66,31 @@ pub async fn migrate(options: &Options, triggers: &[Arc<Trigger>]) -> Result<Mig
     access::check(&options.path)?;
     let _lock = lock(&options.path).await?;
     migrate_locked(&options, triggers, Opener::Operator).await
+}
+
+/// As [`migrate`], and registers the schedules and calendars of the configuration too.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_with(
+    options: &Options,
+    triggers: &[Arc<Trigger>],
+    plans: &Plans,
+    now: UnixMillis,
+) -> Result<Migrated, Error> {
+    let options = options.clone().resolved();
+    access::check(&options.path)?;
+    let _lock = lock(&options.path).await?;
+    let migrated = migrate_locked(&options, triggers, Opener::Operator).await?;
+    let mut connection = open(&options, &options.writing()).await?;
+    let register = async {
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        register_plans(&mut tx, plans, now).await?;
+        tx.commit().await
+    };
+    register.await.map_err(|e| explain("register the schedules", e))?;
+    connection.close().await.map_err(|e| explain("close the database", e))?;
+    Ok(migrated)
 }
 
 pub(super) async fn migrate_locked(

@@ -135,6 +135,16 @@ statements! {
     SCHEDULE_COUNT = "schedule_count.sql";
     SCHEDULE_DISABLE = "schedule_disable.sql";
     SCHEDULE_DISABLED = "schedule_disabled.sql";
+    PLANS_CALENDAR_CHANGE = "plans_calendar_change.sql";
+    PLANS_CALENDAR_INSERT = "plans_calendar_insert.sql";
+    PLANS_CALENDAR_LEAVE = "plans_calendar_leave.sql";
+    PLANS_CALENDAR_DELETE = "plans_calendar_delete.sql";
+    PLANS_DATES_DELETE = "plans_dates_delete.sql";
+    PLANS_DATES_INSERT = "plans_dates_insert.sql";
+    PLANS_CHANGE = "plans_change.sql";
+    PLANS_ADJUST = "plans_adjust.sql";
+    PLANS_INSERT = "plans_insert.sql";
+    PLANS_LEAVE = "plans_leave.sql";
 }
 
 type Result<T> = std::result::Result<T, sqlx::Error>;

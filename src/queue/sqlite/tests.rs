@@ -47,7 +47,13 @@ impl Database {
              INSERT INTO requests (trigger_name) SELECT 't' FROM n;
              UPDATE requests SET state = 'succeeded', attempt = 1, finished_at = {NOW} WHERE id > 20;
              UPDATE requests SET state = 'triggering', attempt = 1 WHERE id <= 5;
-             UPDATE requests SET state = 'polling', attempt = 1, due_at = {NOW} WHERE id BETWEEN 6 AND 10;"
+             UPDATE requests SET state = 'polling', attempt = 1, due_at = {NOW} WHERE id BETWEEN 6 AND 10;
+             INSERT INTO calendars (name) VALUES ('c'), ('d');
+             WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO calendar_dates SELECT 'c', date('2026-01-01', i || ' days') FROM n;
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+             INSERT INTO schedules (name, trigger_name, expression, time_zone, calendar)
+             SELECT 's' || i, 't', '@daily', 'UTC', iif(i % 2, 'c', 'd') FROM n;"
         ))
         .await;
         self
@@ -57,7 +63,11 @@ impl Database {
     async fn with_few(mut self) -> Self {
         self.run(
             "INSERT INTO requests (trigger_name) VALUES ('t'), ('t'), ('t'), ('t');
-             UPDATE requests SET state = 'triggering', attempt = 1 WHERE id <= 2",
+             UPDATE requests SET state = 'triggering', attempt = 1 WHERE id <= 2;
+             INSERT INTO calendars (name) VALUES ('c');
+             INSERT INTO calendar_dates VALUES ('c', '2026-01-01');
+             INSERT INTO schedules (name, trigger_name, expression, time_zone, calendar) VALUES
+               ('a', 't', '@daily', 'UTC', 'c'), ('b', 't', '@daily', 'UTC', NULL)",
         )
         .await;
         self
@@ -229,6 +239,16 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
             "uncertain.sql" => &["SCAN requests USING INDEX requests_uncertain"],
             "restored_doubtful.sql" | "restored_pending.sql" => &["SCAN requests USING INDEX requests_wake"],
             "prune_count_outputs.sql" => &["SEARCH r USING INTEGER PRIMARY KEY (rowid=?)", AFTER],
+            "plans_change.sql"
+            | "plans_adjust.sql"
+            | "plans_insert.sql"
+            | "plans_calendar_change.sql"
+            | "plans_calendar_insert.sql" => &["SEARCH p USING PRIMARY KEY (name=?)"],
+            "plans_dates_delete.sql" => &["SEARCH p USING PRIMARY KEY (calendar=?)"],
+            "plans_dates_insert.sql" => &["SEARCH p USING PRIMARY KEY (calendar=? AND excluded_date=?)"],
+            // All of the configuration is looked through.
+            "plans_leave.sql" | "plans_calendar_delete.sql" => &["SCAN p"],
+            "plans_calendar_leave.sql" => &["SCAN p", "SEARCH r USING INDEX schedules_calendar (calendar=?)"],
             // Backwards, and only one.
             "health.sql" => &["SCAN requests"],
             // Of a copy, which nobody else waits for.
