@@ -1,11 +1,15 @@
 //! `triggerd check`: everything that would keep the daemon from its work, at once and without touching anything.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
+use triggerd::clock::{Clock as _, SystemClock};
 use triggerd::config::{self, Config, Database};
 use triggerd::daemon;
 use triggerd::queue::console::{Console, Error};
+use triggerd::schedule::{Dialect, Plans};
 
 use super::failure::{CONFIGURATION, DAMAGED, Failure, UNAVAILABLE};
 use super::print;
@@ -51,6 +55,7 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Check) -> Result<(), 
         }
         Ok(config) => {
             config.warnings.iter().for_each(|warning| findings.add(Kind::Warning, warning));
+            schedules(&config.plans, &mut findings);
             unreadable(&config).for_each(|problem| findings.problem(CONFIGURATION, problem));
             database(&config.database, &mut findings).await;
             if verb.probe {
@@ -58,12 +63,40 @@ pub(crate) async fn run(file: Option<&Path>, verb: &super::Check) -> Result<(), 
             }
             if findings.code == 0 {
                 let (triggers, credentials) = (config.triggers.len(), config.credentials.len());
-                findings.add(Kind::Note, format!("good; triggers: {triggers}, credentials: {credentials}"));
+                let mut good = format!("good; triggers: {triggers}, credentials: {credentials}");
+                if !config.plans.schedules.is_empty() {
+                    good.push_str(&format!(", schedules: {}", config.plans.schedules.len()));
+                }
+                findings.add(Kind::Note, good);
             }
         }
     }
     print(&findings, verb.json)?;
     if findings.code == 0 { Ok(()) } else { Err(Failure::silent(findings.code)) }
+}
+
+/// What each schedule means, and when it fires next.
+fn schedules(plans: &Plans, findings: &mut Findings) {
+    let now = SystemClock.now();
+    let calendars: BTreeMap<_, _> = plans
+        .calendars
+        .iter()
+        .filter_map(|plan| Some((plan.name.as_str(), Arc::new(plan.calendar().ok()?))))
+        .collect();
+    for plan in &plans.schedules {
+        let calendar = plan.calendar.as_deref().and_then(|name| calendars.get(name)).cloned();
+        // What cannot be understood was a problem of the configuration.
+        let Ok(timetable) = plan.timetable(calendar, now) else { continue };
+        let definition = timetable.definition();
+        let counted = definition.expression.dialect() == Dialect::Every && plan.starts_at.is_none();
+        let next = match timetable.next_after(now) {
+            Some(_) if counted => "counted from its registration".to_owned(),
+            Some(at) => format!("{} ({})", definition.zone.local(at), definition.zone),
+            None => "never".to_owned(),
+        };
+        let words = definition.expression.describe();
+        findings.add(Kind::Note, format!("schedule {}: {words}; next: {next}", plan.name));
+    }
 }
 
 /// The credentials that cannot be had. Reads and drops them: whether one is the right one, only the far end can say.

@@ -54,7 +54,7 @@ pub(crate) enum Verb {
     Run,
     /// Check the configuration, its credentials and the database; list every problem
     Check(Check),
-    /// Create or upgrade the database, and register the configured triggers
+    /// Create or upgrade the database, and register the configured triggers, schedules and calendars
     Migrate(Migrate),
     /// Insert a request and print its id
     #[command(after_help = SUBMIT_EXAMPLES)]

@@ -3,9 +3,11 @@
 //! Parsed once, here; nobody else reads a key or a variable. Knows no room but the leaves. A secret never gets here:
 //! the file has references only, and messages repeat no value that could be one.
 
+mod calendar;
 pub(crate) mod credential;
 mod hooks;
 pub(crate) mod json;
+mod schedule;
 pub(crate) mod section;
 mod source;
 #[cfg(test)]
@@ -22,6 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::section::{Problems, Section};
+use crate::clock::{Clock as _, SystemClock, UnixMillis};
+use crate::schedule::Plans;
 use crate::secret::Credential;
 use crate::trigger::{Rate, Trigger};
 
@@ -40,6 +44,8 @@ pub struct Config {
     pub credentials: BTreeMap<String, Credential>,
     /// `[triggers.NAME]`.
     pub triggers: BTreeMap<String, Arc<Trigger>>,
+    /// `[schedules.NAME]` and `[calendars.NAME]`.
+    pub plans: Arc<Plans>,
     /// What is allowed but is probably not what was meant; one line each, for `check` and the log of a start.
     pub warnings: Vec<String>,
 }
@@ -178,7 +184,7 @@ pub fn load(path: Option<&Path>) -> Result<Config, Error> {
             "{name}: cannot be read: {error}: see --config and $TRIGGERD_CONFIG, and who may read the file"
         ))
     })?;
-    parse(&name, &text, std::env::vars_os())
+    parse(&path, &text, std::env::vars_os(), SystemClock.now())
 }
 
 /// The tables of a TOML text called `name`, for the readers of other files than ours.
@@ -190,14 +196,17 @@ pub(crate) fn toml(name: &str, text: &str) -> Result<::config::Value, Error> {
     source::toml(name, text).map_err(Error::one)
 }
 
-/// Reads the text of a file called `name`, and `environment`.
+/// Reads the text of a file at `path`, and `environment`. `now` decides how far the rules of calendars are followed, and what is
+/// worth a warning.
 fn parse(
-    name: &str,
+    path: &Path,
     text: &str,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
+    now: UnixMillis,
 ) -> Result<Config, Error> {
-    let problems = Problems::new(name.to_owned());
-    let merged = source::merge(name, text, environment, &problems)?;
+    let name = path.display().to_string();
+    let problems = Problems::new(name.clone());
+    let merged = source::merge(&name, text, environment, &problems)?;
     let mut root = Section::new("", merged.root, &problems);
 
     let database = unnamed::database(root.table("database"));
@@ -221,6 +230,15 @@ fn parse(
         })
         .collect();
     hooks::check(&triggers, &names, &problems);
+    let calendars = calendar::read_all(root.table("calendars"), path.parent().unwrap_or(path), now);
+    let of = schedule::Surroundings {
+        defaults: &merged.schedule,
+        triggers: &triggers,
+        trigger_names: &names,
+        calendars: &calendars,
+        now,
+    };
+    let (schedules, warned) = schedule::read_all(root.table("schedules"), &of);
     root.finish();
 
     let problems = problems.into_vec();
@@ -230,9 +248,12 @@ fn parse(
         return Err(Error { problems });
     };
     let credentials = credentials.into_iter().filter_map(|(name, read)| Some((name, read?))).collect();
+    let plans = Arc::new(Plans { schedules, calendars: calendars.plans });
     let mut config =
-        Config { database, dispatch, retention, log, credentials, triggers, warnings: Vec::new() };
+        Config { database, dispatch, retention, log, credentials, triggers, plans, warnings: Vec::new() };
     config.warnings = warnings(&config);
+    config.warnings.extend(calendars.warnings);
+    config.warnings.extend(warned);
     Ok(config)
 }
 

@@ -143,6 +143,11 @@ impl<'p> Section<'p> {
         self.problems.add(None, &self.path(name), rule);
     }
 
+    /// A rule that this table breaks as a whole.
+    pub(crate) fn fault(&self, rule: &str) {
+        self.problems.add(None, &self.key, rule);
+    }
+
     /// What is left is unknown.
     pub(crate) fn finish(self) {
         for (name, value) in sorted(&self.values) {

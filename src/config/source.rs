@@ -8,8 +8,8 @@ use config::{FileFormat, Format, Map, Source, Value, ValueKind};
 use super::Error;
 use super::section::Problems;
 
-/// The commented defaults. Its table `trigger` is not a section of the user's file: it holds the defaults of each
-/// `[triggers.NAME]`.
+/// The commented defaults. Its tables `trigger` and `schedule` are not sections of the user's file: they hold the defaults
+/// of each `[triggers.NAME]` and `[schedules.NAME]`.
 const DEFAULTS: &str = include_str!("../../config/defaults.toml");
 
 /// What the `config` crate calls the origin of a variable.
@@ -53,6 +53,8 @@ pub(super) struct Sources {
     pub(super) root: Value,
     /// The defaults of a trigger.
     pub(super) trigger: Map<String, Value>,
+    /// The defaults of a schedule.
+    pub(super) schedule: Map<String, Value>,
 }
 
 /// Merges the text of a file called `name` and `environment` over the defaults.
@@ -67,10 +69,11 @@ pub(super) fn merge(
     problems: &Problems,
 ) -> Result<Sources, Error> {
     let mut defaults = Toml::parse("the defaults", DEFAULTS).map_err(Error::one)?;
-    let trigger = match defaults.0.remove("trigger").map(|value| value.kind) {
+    let mut of_each = |name| match defaults.0.remove(name).map(|value| value.kind) {
         Some(ValueKind::Table(table)) => table,
         _ => Map::new(),
     };
+    let (trigger, schedule) = (of_each("trigger"), of_each("schedule"));
     let merged = config::Config::builder()
         .add_source(defaults)
         .add_source(Toml::parse(name, text).map_err(Error::one)?)
@@ -84,7 +87,7 @@ pub(super) fn merge(
         )
         .build()
         .map_err(|error| Error::one(format!("{name}: {error}")))?;
-    Ok(Sources { root: merged.cache, trigger })
+    Ok(Sources { root: merged.cache, trigger, schedule })
 }
 
 /// The variables that may override something; the others of our prefix are problems.

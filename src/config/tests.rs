@@ -1,5 +1,9 @@
 use super::*;
 
+mod schedules;
+
+/// 2026-07-01T12:00:00Z.
+const NOW: UnixMillis = UnixMillis(1_782_907_200_000);
 const MINIMAL: &str = "[triggers.t]\nurl = 'https://api.example/t'\n";
 
 fn read(text: &str) -> Result<Config, Vec<String>> {
@@ -8,7 +12,7 @@ fn read(text: &str) -> Result<Config, Vec<String>> {
 
 fn read_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let environment: Vec<_> = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    parse("f.toml", text, environment).map_err(|error| error.problems)
+    parse(Path::new("f.toml"), text, environment, NOW).map_err(|error| error.problems)
 }
 
 /// The problems of a trigger that is good but for `lines`.
@@ -519,6 +523,6 @@ fn a_file_that_was_asked_for_is_never_replaced_by_another() {
 #[test]
 fn the_default_connect_timeout_gives_way_to_a_shorter_response_timeout() {
     let text = "[triggers.a]\nurl = 'http://api.example/'\nresponse_timeout = '2s'\n";
-    let config = parse("f.toml", text, []).unwrap();
+    let config = parse(Path::new("f.toml"), text, [], NOW).unwrap();
     assert_eq!(config.triggers["a"].connect_timeout, Duration::from_secs(1));
 }

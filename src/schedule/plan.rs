@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 
-use super::{Calendar, Definition, DstGap, DstOverlap, Expression, OnExcluded, Timetable, Zone};
+use super::{Calendar, Definition, DstGap, DstOverlap, Expression, OnExcluded, Timetable, UnknownZone, Zone};
 use crate::clock::UnixMillis;
 use crate::request::CallMode;
 
@@ -72,6 +72,18 @@ pub struct CalendarPlan {
     pub description: Option<String>,
     /// The excluded dates.
     pub dates: BTreeSet<Date>,
+}
+
+impl CalendarPlan {
+    /// As schedules use it.
+    ///
+    /// # Errors
+    ///
+    /// If its time zone is none.
+    pub fn calendar(&self) -> Result<Calendar, UnknownZone> {
+        let zone = self.time_zone.as_deref().map(Zone::parse).transpose()?;
+        Ok(Calendar { name: self.name.clone(), zone, dates: self.dates.clone() })
+    }
 }
 
 /// All of the configuration.

@@ -223,7 +223,12 @@ fn check_accepts_the_example_as_it_stands_and_with_its_credential() {
     let accepted = check(example).output().unwrap();
     let said = String::from_utf8(accepted.stdout.clone()).unwrap();
     assert_eq!(code(&accepted), 0, "{accepted:?}");
-    assert!(said.ends_with("good; triggers: 3, credentials: 0\n") && !said.contains("warning"), "{said}");
+    assert!(said.ends_with("good; triggers: 3, credentials: 0, schedules: 1\n"), "{said}");
+    assert!(!said.contains("warning"), "{said}");
+    let schedule = "schedule nightly-report: POSIX cron: at 03:00, on Monday to Friday; next: ";
+    let next =
+        said.lines().find_map(|line| line.strip_prefix(schedule)).expect("the schedule of the example");
+    assert!(next.contains(" 03:00:00 +0") && next.ends_with(" (Europe/Berlin)"), "{next}");
 
     let text = std::fs::read_to_string(example).unwrap();
     let uncommented: String = text
@@ -363,6 +368,14 @@ fn migrate_registers_the_triggers_and_says_what_it_did() {
     );
     assert!(place.said(&["migrate"]).contains("schema version 4 already; triggers registered: 2"));
     assert_eq!(place.said(&["submit", "u"]), "1\n");
+
+    let text = std::fs::read_to_string(place.path("triggerd.toml")).unwrap();
+    let plans = "[calendars.c]\ndates = ['2026-12-25']\n\
+                 [schedules.s]\ntrigger = 't'\nexpression = '@daily'\ntime_zone = 'UTC'\ncalendar = 'c'\n";
+    place.configure(&format!("{text}{plans}"));
+    let done = place.json(&["migrate", "--json"]);
+    assert_eq!((&done["schedules"], &done["calendars"]), (&json!(1), &json!(1)));
+    assert!(place.said(&["migrate"]).ends_with("; triggers registered: 2, schedules: 1, calendars: 1\n"));
 }
 
 #[test]

@@ -29,6 +29,14 @@ fn the_example_says_what_it_means() {
         config.triggers["credit-check"].retry.max_refusals, 300,
         "what the table leaves out is the default"
     );
+    let (schedule, calendar) = (&config.plans.schedules[0], &config.plans.calendars[0]);
+    assert_eq!(
+        (schedule.trigger_name.as_str(), schedule.calendar.as_deref()),
+        ("nightly-report", Some("holidays"))
+    );
+    assert_eq!(schedule.arguments, r#"{"in_Region":"DACH"}"#);
+    assert_eq!((schedule.disable_after_launches, schedule.disable_after_faults), (None, Some(5)));
+    assert_eq!(calendar.dates.len(), 6);
 }
 
 #[test]

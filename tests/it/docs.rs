@@ -103,7 +103,10 @@ fn every_key_that_may_be_configured_is_in_its_documentation() {
     let file = folder.path().join("f.toml");
     let text = "[database]\nx = 1\n[dispatch]\nx = 1\n[retention]\nx = 1\n[log]\nx = 1\n\
                 [credentials.c]\nkind = \"bearer\"\ntoken = { env = \"T\" }\nx = 1\n\
-                [triggers.t]\nurl = \"http://far.example/\"\nx = 1\npoll = { x = 1 }\nretry = { x = 1 }\n";
+                [triggers.t]\nurl = \"http://far.example/\"\nx = 1\npoll = { x = 1 }\nretry = { x = 1 }\n\
+                [calendars.c]\ndates = []\nx = 1\n\
+                [schedules.s]\ntrigger = \"t\"\nexpression = \"@daily\"\ntime_zone = \"UTC\"\nx = 1\n\
+                disable_after = { faults = 1, x = 1 }\n";
     std::fs::write(&file, text).unwrap();
     let error = triggerd::config::load(Some(&file)).expect_err("keys that nobody knows");
     let mut sections = BTreeSet::new();
@@ -113,20 +116,20 @@ fn every_key_that_may_be_configured_is_in_its_documentation() {
         let heading = match place.split('.').next().unwrap() {
             "credentials" => "credentials.NAME",
             "triggers" => "triggers.NAME",
+            "schedules" => "schedules.NAME",
+            "calendars" => "calendars.NAME",
             section => section,
         };
         for key in known.trim_end_matches(')').split(", ") {
             let text = section(heading);
-            let said = if place.ends_with(".poll") || place.ends_with(".retry") {
-                text.contains(&format!("{key} = "))
-            } else {
-                text.contains(&format!("`{key}`"))
-            };
+            let table = [".poll", ".retry", ".disable_after"].iter().any(|table| place.ends_with(table));
+            let said =
+                if table { text.contains(&format!("{key} = ")) } else { text.contains(&format!("`{key}`")) };
             assert!(said, "docs/configuration.md, [{heading}] does not mention {place}.{key}");
         }
         sections.insert(place);
     }
-    assert_eq!(sections.len(), 8, "{sections:?}");
+    assert_eq!(sections.len(), 11, "{sections:?}");
 }
 
 #[test]
@@ -137,7 +140,11 @@ fn every_default_is_in_the_documentation_as_it_is() {
         if let Some(name) = line.strip_prefix('[') {
             heading = name.trim_end_matches(']');
         } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-            let text = section(if heading == "trigger" { "triggers.NAME" } else { heading });
+            let text = section(match heading {
+                "trigger" => "triggers.NAME",
+                "schedule" => "schedules.NAME",
+                heading => heading,
+            });
             // A table or a list as it is; a string without its quotes.
             let value = value.trim_matches('"');
             let row = row(text, key).unwrap_or_else(|| panic!("docs/configuration.md has no row {key}"));

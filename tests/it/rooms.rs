@@ -37,8 +37,8 @@ const CRATES: [(&str, &[&str]); 22] = [
     ("cron", &["schedule"]),
     ("croner", &["schedule"]),
     ("chrono", &["schedule"]),
-    // Zones and calendars; the others only write an instant or a date down.
-    ("jiff", &["schedule", "queue", "cli", "emulator", "serving"]),
+    // Zones and calendars; the others only read or write an instant or a date.
+    ("jiff", &["schedule", "queue", "config", "cli", "emulator", "serving"]),
     ("csv", &["schedule"]),
     ("ical", &["schedule"]),
     ("indicatif", &["cli"]),
