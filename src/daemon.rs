@@ -84,7 +84,7 @@ fn settings(config: &Config) -> Settings {
         shutdown_grace: config.dispatch.shutdown_grace,
         fallback_poll: config.dispatch.fallback_poll,
         ageing: config.dispatch.ageing,
-        plans: Arc::default(),
+        plans: Arc::clone(&config.plans),
     }
 }
 

@@ -376,3 +376,32 @@ async fn what_a_schedule_has_waiting_for_its_running_request_is_fired_when_that_
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_schedule_of_the_configuration_fires_and_a_reload_replaces_it() {
+    bounded(async {
+        let far = FarEnd::start(|_| Answer::status(200)).await;
+        let url = far.url("/fire");
+        let configuration = |trigger: &str, schedule: &str| {
+            format!(
+                "[triggers.{trigger}]\nurl = \"{url}\"\ncall_mode = \"FireAndForget\"\n\
+                 [calendars.c]\ndates = [\"2001-01-01\"]\n\
+                 [schedules.{schedule}]\ntrigger = \"{trigger}\"\nexpression = \"@every 1s\"\ntime_zone = \"UTC\"\n\
+                 calendar = \"c\"\narguments = {{ from = \"{schedule}\" }}\n"
+            )
+        };
+        let site = Site::new(&configuration("t", "first"));
+        let daemon = site.start().await;
+        assert!(far.seen(1).await[0].text().contains("\"from\":\"first\""));
+        // The trigger is new too, and is registered before the schedule that names it.
+        site.configure(&configuration("u", "second"));
+        daemon.signal(rustix::process::Signal::HUP);
+        daemon.logged("inserted by schedule second").await;
+        let mut table = site.table().await;
+        table.until("SELECT count(*) > 0 FROM requests WHERE state = 'dispatched' AND schedule_name = 'second'", 1).await;
+        let rows = "SELECT count(*) FROM schedules WHERE owner = 'configuration' AND active = (name = 'second')";
+        assert_eq!(table.number(rows).await, 2);
+        daemon.stop().await;
+    })
+    .await;
+}

@@ -18,6 +18,7 @@ use super::aftermath::{self, Followed, Hooks};
 use super::care::{Care, Over};
 use super::flights::{Author, Flights, Record};
 use super::keys::Keys;
+use super::plans::register_plans;
 use super::prune::{Step, Walk, prune_some};
 use super::shape::Shape;
 use super::{
@@ -397,7 +398,9 @@ impl Writer {
         let since = self.since;
         let connection = self.connection().await?;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let _ = plans;
+        if let Some(plans) = plans {
+            register_plans(&mut tx, plans, now).await?;
+        }
         let settled = scheduling::settle(&mut tx, since, now).await?;
         tx.commit().await?;
         Ok(settled)
