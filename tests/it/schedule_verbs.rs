@@ -1,5 +1,8 @@
 //! `triggerd schedule` and `triggerd calendar`: the real binary on real files.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::cli::{Place, code, errors};
@@ -115,6 +118,10 @@ fn an_expression_is_tried_without_a_configuration() {
     // The first instant counts.
     let exact = next(&["@hourly", "--zone", "UTC", "--from", "2026-01-01T00:00:00Z", "-n", "1", "--json"]);
     assert_eq!(lines(&String::from_utf8(exact.stdout).unwrap())[0]["at"], 1_767_225_600_000_i64);
+
+    let period =
+        next(&["@every 90m", "--zone", "UTC", "--from", "2026-01-01T00:00:00Z", "-n", "2", "--json"]);
+    assert_eq!(lines(&String::from_utf8(period.stdout).unwrap())[1]["utc"], "2026-01-01T01:30:00Z");
 
     for (arguments, said) in [
         (&["0 25 * * *", "--zone", "UTC"][..], "triggerd: expression: hour: \"25\": out of range"),
@@ -260,6 +267,28 @@ fn a_backfill_gives_each_time_one_request_however_often_it_is_said() {
     assert_eq!(place.query(events), ["fired backfill 1", "fired backfill 2", "fired backfill 4"]);
     let rows = "SELECT count(*) || ' ' || sum(after_id IS NULL) || ' ' || sum(abs(run_at - created_at) < 1000) FROM requests";
     assert_eq!(place.query(rows), ["2 2 2"]);
+}
+
+#[test]
+fn no_kill_and_no_other_backfill_gives_a_time_a_second_request() {
+    let place = place();
+    let range = ["schedule", "backfill", "hourly", "--from", "2024-08-01", "--to", "2024-12-01"];
+    let mut other = place.command(&range).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut killed = place.command(&range).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // Its first commit is told; of 2928 times there are more to come.
+    let mut line = String::new();
+    BufReader::new(killed.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("2024-08-01 00:00:00"), "{line}");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let said = place.said(&range);
+    let inserted: u32 = said.split("inserted: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(inserted < 2928, "nothing was killed: {inserted}");
+    let all = "SELECT count(*) || ' ' || count(DISTINCT scheduled_at) || ' ' || (SELECT count(*) || ' ' || count(DISTINCT nominal_at) || ' ' ||
+                 count(DISTINCT request_id) FROM schedule_events) FROM requests WHERE schedule_name = 'hourly'";
+    assert_eq!(place.query(all), ["2928 2928 2928 2928 2928"]);
 }
 
 #[test]

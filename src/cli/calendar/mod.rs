@@ -148,7 +148,7 @@ fn horizon() -> RangeInclusive<Date> {
     today.saturating_sub(Span::new().years(1))..=today.saturating_add(Span::new().years(10))
 }
 
-/// Up to when rules were written out, where the format has any.
+/// Up to when events that repeat are written out, where the format has any. A note says so where there are such.
 fn written_out(read: &Read) -> Option<Date> {
     (read.format == files::Format::ICalendar).then(|| *horizon().end())
 }
@@ -166,12 +166,5 @@ fn summary(read: &Read) -> String {
 
 /// What a person should know besides.
 fn notes(read: &Read) -> String {
-    let mut text: String =
-        read.notes.iter().map(|note| format!("note: {}\n", super::print::plain(note))).collect();
-    if let Some(end) = written_out(read) {
-        text.push_str(&format!(
-            "note: events that repeat are written out until {end}: import it again before\n"
-        ));
-    }
-    text
+    read.notes.iter().map(|note| format!("note: {}\n", super::print::plain(note))).collect()
 }

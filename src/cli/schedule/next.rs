@@ -98,7 +98,13 @@ async fn of_expression(
         Some(name) => Some(Arc::new(calendar(&mut open(file).await?, name).await?)),
         None => None,
     };
-    let timetable = plan.timetable(calendar, now).map_err(|problem| Failure::new(NOT_WELL, problem))?;
+    let refused = |problem| Failure::new(NOT_WELL, problem);
+    let mut timetable = plan.timetable(calendar.clone(), now).map_err(refused)?;
+    if let Some(from) = &verb.from {
+        // As if it had been inserted then, from where @every counts.
+        let from = from.at(&timetable.definition().zone)?;
+        timetable = plan.timetable(calendar, from).map_err(refused)?;
+    }
     Ok((plan, timetable, now))
 }
 

@@ -500,6 +500,18 @@ async fn each_act_finds_its_rows_by_an_index() {
             include_str!("../../sqlite/console_key.sql"),
             "SEARCH requests USING INDEX requests_key (trigger_name=? AND unique_key=?)",
         ),
+        (
+            include_str!("../../sqlite/console_schedule_taken.sql"),
+            "SEARCH r USING INDEX requests_scheduled (schedule_name=? AND scheduled_at=?)",
+        ),
+        (
+            include_str!("../../sqlite/console_schedule_events.sql"),
+            "SEARCH schedule_events USING INDEX schedule_events_by_name (schedule_name=?)",
+        ),
+        (
+            include_str!("../../sqlite/console_calendars.sql"),
+            "SEARCH s USING COVERING INDEX schedules_calendar (calendar=?)",
+        ),
     ] {
         let plan = place.text(format!("EXPLAIN QUERY PLAN {sql}")).await;
         assert!(plan.contains(expected), "{sql}: {plan}");
