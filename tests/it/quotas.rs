@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use triggerd::clock::monotonic;
 
+use crate::support::bounded;
 use crate::support::daemon::Site;
 use crate::support::far_end::{Answer, FarEnd};
 
@@ -128,4 +129,39 @@ async fn over_sixty_kills_the_far_end_never_has_more_than_it_is_meant_to() {
         }
     };
     tokio::time::timeout(Duration::from_secs(300), test).await.expect("the test hangs");
+}
+
+#[tokio::test]
+async fn a_trigger_that_was_fired_as_often_as_it_may_says_until_when_its_requests_wait() {
+    bounded(async {
+        let far = FarEnd::start(|_| Answer::status(200)).await;
+        let site = Site::new(&format!(
+            "[triggers.t]\nurl = \"{}\"\ncall_mode = \"FireAndForget\"\nrate = \"1/1h\"\n",
+            far.url("/fire")
+        ));
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        table.run("INSERT INTO requests (trigger_name) VALUES ('t'), ('t')").await;
+        far.seen(1).await;
+        table
+            .until(
+                "SELECT count(*) FROM request_why
+                 WHERE id = 2 AND why LIKE 'the trigger was fired as often as rate allows%'
+                   AND until BETWEEN (SELECT started_at FROM requests WHERE id = 1) + 3600000
+                     AND (SELECT started_at FROM requests WHERE id = 1) + 3700000",
+                1,
+            )
+            .await;
+        assert_eq!(
+            table.text("SELECT waiting_for || ' ' || waiting_on FROM trigger_status").await,
+            "rate rate"
+        );
+        // What waits for its rate is not forgotten by a start, and not fired by it.
+        daemon.kill().await;
+        let daemon = site.start().await;
+        table.until("SELECT count(*) FROM trigger_status WHERE waiting_for = 'rate'", 1).await;
+        assert_eq!(far.all().len(), 1);
+        daemon.stop().await;
+    })
+    .await;
 }

@@ -31,6 +31,21 @@ pub(super) fn check(config: &Config, health: &Health) -> Vec<Finding> {
             format!("`triggerd resume {name}`, once the reason is gone"),
         ));
     }
+    for (name, is_paused, why) in &health.idle_schedules {
+        let why = why.as_deref().unwrap_or("no reason is given");
+        findings.push(match is_paused {
+            true => Finding::warning(
+                "schedules",
+                format!("{name} is paused ({why}): it inserts nothing"),
+                format!("`triggerd schedule resume {name}`, once the reason is gone"),
+            ),
+            false => Finding::warning(
+                "schedules",
+                format!("{name} cannot be used: {why}"),
+                format!("change it, then `triggerd schedule next {name}`"),
+            ),
+        });
+    }
     let kept = &config.retention;
     let for_ever = [kept.succeeded, kept.dispatched, kept.others, kept.outputs].contains(&None);
     findings.extend(keeping(health.bytes, health.free_bytes, for_ever));

@@ -69,6 +69,8 @@ pub struct Health {
     pub uncertain: usize,
     /// Triggers that are paused, with the reason.
     pub paused: Vec<(String, Option<String>)>,
+    /// Schedules that insert nothing, some of them: whether they are paused, and why they are, or cannot be used.
+    pub idle_schedules: Vec<(String, bool, Option<String>)>,
 }
 
 /// Looks at a database of this version. `full`: also a large file is looked through, and each index compared with its table.
@@ -114,6 +116,7 @@ async fn read(c: &mut SqliteConnection, options: &Options, full: bool) -> Result
         moved: if options.checkpoint { Some(moved(c).await?) } else { None },
         uncertain: statements::uncertain(c).await?,
         paused: statements::paused(c).await?,
+        idle_schedules: statements::idle_schedules(c).await?,
         ..daemon
     })
 }

@@ -110,6 +110,7 @@ statements! {
     HEALTH = "health.sql";
     PAUSE = "pause.sql";
     PAUSED = "paused.sql";
+    IDLE_SCHEDULES = "idle_schedules.sql";
     CONSOLE_DAMAGE = "console_damage.sql";
     OBJECTS = "objects.sql";
     COLUMNS = "columns.sql";
@@ -731,6 +732,13 @@ pub(super) async fn health(c: &mut SqliteConnection) -> Result<Health> {
 pub(super) async fn paused(c: &mut SqliteConnection) -> Result<Vec<(String, Option<String>)>> {
     let rows = sqlx::query(PAUSED).fetch_all(c).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// Schedules that insert nothing, some of them: whether they are paused, and why they are, or cannot be used.
+pub(super) async fn idle_schedules(c: &mut SqliteConnection) -> Result<Vec<(String, bool, Option<String>)>> {
+    const MOST: i64 = 20;
+    let rows = sqlx::query(IDLE_SCHEDULES).bind(MOST).fetch_all(c).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }
 
 /// Gives some of the pages that were freed back to the file system; answers whether there are more to give.
