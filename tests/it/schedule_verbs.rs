@@ -6,6 +6,9 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::cli::{Place, code, errors};
+use crate::support::bounded;
+use crate::support::daemon::Site;
+use crate::support::far_end::{Answer, FarEnd, Hold};
 
 /// One object a line.
 fn lines(text: &str) -> Vec<Value> {
@@ -444,4 +447,53 @@ fn a_calendar_is_made_from_what_calendar_programs_write() {
     place.sql("PRAGMA ignore_check_constraints = 1; DROP TRIGGER calendar_dates_insert; INSERT INTO calendar_dates VALUES ('new-year', 'x')");
     let odd = place.said(&["calendar", "show", "new-year"]);
     assert!(odd.contains("excluded_date: \"x\" is not a date"), "{odd}");
+}
+
+#[tokio::test]
+async fn a_running_daemon_does_what_is_asked_of_its_schedules() {
+    bounded(async {
+        let hold = Hold::new();
+        let held = hold.clone();
+        let far = FarEnd::start(move |seen| match seen.order {
+            1 => Answer::status(200).held(&held),
+            _ => Answer::status(200),
+        })
+        .await;
+        let site = Site::new(&format!(
+            "[triggers.t]\nurl = \"{}\"\ncall_mode = \"FireAndForget\"\n\
+             [schedules.yearly]\ntrigger = \"t\"\nexpression = \"@yearly\"\ntime_zone = \"Europe/Berlin\"\noverlap = \"queue_all\"\n",
+            far.url("/fire")
+        ));
+        let daemon = site.start().await;
+        let mut table = site.table().await;
+        table.until("SELECT count(*) FROM schedules WHERE next_at IS NOT NULL", 1).await;
+        let run = site.verb(&["schedule", "run-now", "yearly", "--wait"]).await;
+        assert_eq!(run, (0, "request 1\n".to_owned()));
+
+        let range = ["schedule", "backfill", "yearly", "--from", "2020-01-01", "--to", "2023-01-02"];
+        let (code, said) = site.verb(&range).await;
+        assert!(code == 0 && said.ends_with("inserted: 4 of 4\n"), "{said}");
+        far.seen(2).await;
+        table.until("SELECT count(*) FROM request_why WHERE why LIKE 'waits for request % to end%'", 3).await;
+        hold.release();
+        table.until("SELECT count(*) FROM requests WHERE state = 'dispatched'", 5).await;
+        let in_order = "SELECT count(*) FROM requests AS r JOIN requests AS p ON p.id = r.after_id WHERE r.started_at >= p.finished_at";
+        assert_eq!(table.number(in_order).await, 3);
+        let again = site.verb(&range).await.1;
+        assert!(again.ends_with("inserted: 0 of 4\n"), "{again}");
+
+        // Both are the operator's, also of a schedule that the configuration owns.
+        let (_, paused) = site.verb(&["schedule", "pause", "yearly"]).await;
+        assert!(paused.starts_with("yearly paused"), "{paused}");
+        assert!(site.verb(&["schedule", "resume", "yearly"]).await.1.starts_with("yearly resumed"));
+        table.until("SELECT count(*) FROM schedules WHERE next_at IS NOT NULL AND paused = 0", 1).await;
+
+        site.write("holidays.csv", "ExcludedDate\n2027-01-01\n");
+        let (code, said) = site.verb(&["calendar", "import", "holidays", "holidays.csv"]).await;
+        assert_eq!(code, 0, "{said}");
+        table.until("SELECT count(*) FROM calendars WHERE revision = seen_revision AND problem IS NULL", 1).await;
+        daemon.stop().await;
+        assert_eq!(far.all().len(), 5);
+    })
+    .await;
 }
