@@ -253,7 +253,7 @@ fn check_accepts_the_example_as_it_stands_and_with_its_credential() {
     let accepted = check("triggerd.toml").env("CREDENTIALS_DIRECTORY", place.folder.path()).output().unwrap();
     let said = String::from_utf8(accepted.stdout.clone()).unwrap();
     assert_eq!(code(&accepted), 0, "{accepted:?}");
-    assert!(said.ends_with("good; triggers: 3, credentials: 1\n"), "{said}");
+    assert!(said.ends_with("good; triggers: 3, credentials: 1, schedules: 1\n"), "{said}");
     assert!(!said.contains("s3cr3t") && !said.contains("warning"), "{said}");
     assert!(!place.path("queue.db").exists(), "check touches nothing");
 }
