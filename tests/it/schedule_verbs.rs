@@ -48,6 +48,13 @@ fn a_list_says_when_each_fires_next_and_how_it_stands() {
         ["problem", "paused", "left the configuration", "active", "ended"]
     );
     assert!(of("nightly")["next_local"].as_str().unwrap().contains(" 07:00:00 +0"), "{all:?}");
+    let now: i64 = place.query("SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)")[0]
+        .parse()
+        .unwrap();
+    assert!(
+        of("nightly")["next_at"].as_i64().unwrap() > now,
+        "not what a daemon would still have to settle: {all:?}"
+    );
     assert_eq!(of("nightly")["words"], "POSIX cron: at 07:00");
     assert_eq!(
         (&of("hourly")["next_at"], &of("hourly")["paused_reason"]),
