@@ -239,6 +239,9 @@ CREATE TRIGGER calendars_delete BEFORE DELETE ON calendars
 BEGIN
   SELECT RAISE(ABORT, 'triggerd: not_finished: name: a schedule names this calendar; change that first')
   FROM schedules WHERE calendar = OLD.name LIMIT 1;
+END;
+CREATE TRIGGER calendars_deleted AFTER DELETE ON calendars
+BEGIN
   DELETE FROM calendar_dates WHERE calendar = OLD.name;
 END;
 CREATE TRIGGER calendar_dates_insert BEFORE INSERT ON calendar_dates

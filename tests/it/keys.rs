@@ -90,7 +90,8 @@ impl Limited {
         loop {
             let committed = self.commit(Vec::new()).await;
             taken.extend(ids(&committed.intended));
-            if !committed.hungry.contains(&"t".to_owned()) {
+            let more = committed.survey.is_some_and(|survey| survey.more);
+            if !more && !committed.hungry.contains(&"t".to_owned()) {
                 return taken;
             }
         }
@@ -422,6 +423,40 @@ async fn in_a_random_history_with_sixty_kills_no_limit_is_exceeded_and_all_reque
             }
         }
         assert_eq!((kills, table.held().await), (60, vec![]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_whose_key_somebody_has_spoiled_ends_alone_whenever_that_was() {
+    bounded(async {
+        let mut table = Limited::new(|t| {
+            t.max_concurrent_per_key = Some(1);
+            t.strict_order_per_key = true;
+        })
+        .await;
+        table.insert(&["a", "a", "a", "b", "b"]).await;
+        assert_eq!(table.take().await, [1, 4]);
+        let sql = "SELECT group_concat('DROP TRIGGER ' || name || ';', ' ') FROM sqlite_schema WHERE type = 'trigger'";
+        let drop: String = rows(&mut table.connection().await, sql).await[0].get(0);
+        table
+            .run(format!(
+                "PRAGMA ignore_check_constraints = ON; {drop}
+                 UPDATE requests SET concurrency_key = x'ff' WHERE id = 1;
+                 UPDATE requests SET concurrency_key = x'61' WHERE id = 2;
+                 UPDATE requests SET concurrency_key = CAST(x'61ff' AS TEXT), deadline_at = 'soon' WHERE id = 5;
+                 INSERT INTO requests (trigger_name, run_at, concurrency_key) VALUES ('t', {0}, 7.5), ('t', {0}, x''), ('t', {0}, CAST(x'ff' AS TEXT));
+                 INSERT INTO requests (trigger_name, run_at, concurrency_key, held_by) VALUES ('t', {0}, x'01', 'key'), ('t', {0}, NULL, 'rate');",
+                NOW.0 - 1000
+            ))
+            .await;
+        // A start sweeps over all that is held back.
+        table.restart().await;
+        let taken = table.take().await;
+        assert!(taken.contains(&3), "its key has nobody else's rows any more: {taken:?}");
+        let bad = "SELECT count(*) FROM requests WHERE state = 'rejected' AND error_code = 'invalid_request'";
+        let bad: i64 = rows(&mut table.connection().await, bad).await[0].get(0);
+        assert!(bad >= 5, "{bad}");
     })
     .await;
 }

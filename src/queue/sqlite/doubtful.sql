@@ -4,5 +4,5 @@ SELECT
   (SELECT count(*) FROM (
     SELECT 1 FROM requests INDEXED BY requests_doubtful WHERE trigger_name = ?1 AND state = 'uncertain' AND finished_at > ?2 LIMIT ?3
   )),
-  (SELECT finished_at FROM requests INDEXED BY requests_doubtful
+  (SELECT CAST(finished_at AS INTEGER) FROM requests INDEXED BY requests_doubtful
     WHERE trigger_name = ?1 AND state = 'uncertain' AND finished_at > ?2 ORDER BY finished_at LIMIT 1)

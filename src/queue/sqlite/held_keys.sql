@@ -1,4 +1,4 @@
--- Keys that hold rows back, in the order of their index, behind one of them. ?1: a trigger, ?2: a key, ?3: how many. Two looks
+-- Keys that hold rows back, in the order of their index, behind one of them; and a row of each. ?1: a trigger, ?2: a key, ?3: how many. Two looks
 -- into requests_held for each (the next key of the trigger, else the first of the next trigger), however many rows it holds back.
 WITH RECURSIVE head (id) AS (
   SELECT (
@@ -22,4 +22,4 @@ WITH RECURSIVE head (id) AS (
   FROM head CROSS JOIN requests AS r ON r.id = head.id
   LIMIT ?3
 )
-SELECT r.trigger_name, r.concurrency_key FROM head CROSS JOIN requests AS r ON r.id = head.id
+SELECT r.trigger_name, r.concurrency_key, r.id FROM head CROSS JOIN requests AS r ON r.id = head.id

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rates;
-use super::statements::{HELD, HELD_KEYS, KEY_STATE, KEYS_OF, PARK, RELEASE, ids, json};
+use super::statements::{HELD, HELD_KEYS, KEY_STATES, KEYS_OF, PARK, RELEASE, ids, json, string};
 use crate::clock::UnixMillis;
 use crate::queue::{Committed, Taken};
 use crate::trigger::Trigger;
@@ -98,7 +98,10 @@ impl Keys {
         let limited: Vec<_> = self.triggers.keys().collect();
         let rows = sqlx::query(KEYS_OF).bind(json(&ids)).bind(json(&limited)).fetch_all(&mut *c).await?;
         for row in rows {
-            self.judge(c, (row.try_get(0)?, row.try_get(1)?), now, out).await?;
+            // What is no text is no key of anybody.
+            if let (Some(trigger), Some(key)) = (string(&row, 0)?, string(&row, 1)?) {
+                self.judge(c, (trigger, key), now, out).await?;
+            }
         }
         Ok(())
     }
@@ -124,15 +127,26 @@ impl Keys {
             self.sweep_at = now.plus(SWEEP_EVERY);
             self.sweep.get_or_insert_default();
         }
-        if survey && let Some((trigger, key)) = self.sweep.take() {
+        if survey && let Some((trigger, key)) = self.sweep.clone() {
             let query = sqlx::query(HELD_KEYS).bind(trigger).bind(key).bind(SWEPT_AT_ONCE);
+            let mut is_last = true;
             let rows = query.fetch_all(&mut *c).await?;
             for row in &rows {
-                let key: Key = (row.try_get(0)?, row.try_get(1)?);
-                self.sweep = Some(key.clone());
-                self.judge(c, key, now, out).await?;
+                match (string(row, 0)?, string(row, 1)?) {
+                    (Some(trigger), Some(key)) => {
+                        self.sweep = Some((trigger.clone(), key.clone()));
+                        self.judge(c, (trigger, key), now, out).await?;
+                    }
+                    // A row that somebody has spoiled since it was put aside: it is found to be bad where it is read. There may be
+                    // keys behind it.
+                    _ => {
+                        is_last = false;
+                        let ids: [i64; 1] = [row.try_get(2)?];
+                        sqlx::query(RELEASE).bind(json(&ids)).execute(&mut *c).await?;
+                    }
+                }
             }
-            if rows.len() < usize::try_from(SWEPT_AT_ONCE).unwrap_or(usize::MAX) {
+            if is_last && rows.len() < usize::try_from(SWEPT_AT_ONCE).unwrap_or(usize::MAX) {
                 self.sweep = None;
             }
         }
@@ -164,7 +178,10 @@ impl Keys {
     ) -> Result<()> {
         // Without limits, what was held back by an earlier configuration goes.
         let standing = match self.triggers.get(&key.0) {
-            Some(trigger) => standing(c, trigger, &key.1, now).await?,
+            Some(trigger) => {
+                let mut standings = standings(c, trigger, std::slice::from_ref(&key.1), now).await?;
+                standings.remove(&key.1).unwrap_or(Standing { free: 0, head: None, why: "key", until: None })
+            }
             None => Standing { free: usize::MAX, head: None, why: "key", until: None },
         };
         let many = standing.free.min(RELEASED_AT_ONCE);
@@ -198,6 +215,11 @@ impl Sieve<'_> {
         now: UnixMillis,
         out: &mut Committed,
     ) -> Result<Vec<Taken>> {
+        let keys_of_rows: BTreeSet<&String> =
+            rows.iter().filter_map(|row| row.concurrency_key.as_ref()).collect();
+        let unknown: Vec<String> =
+            keys_of_rows.into_iter().filter(|key| !self.standings.contains_key(*key)).cloned().collect();
+        self.standings.extend(standings(c, self.trigger, &unknown, now).await?);
         let mut passed = Vec::with_capacity(rows.len());
         let mut aside: Vec<(i64, &'static str)> = Vec::new();
         for row in rows {
@@ -205,12 +227,10 @@ impl Sieve<'_> {
                 passed.push(row);
                 continue;
             };
-            let standing = match self.standings.get_mut(key) {
-                Some(standing) => standing,
-                None => {
-                    let standing = standing(c, self.trigger, key, now).await?;
-                    self.standings.entry(key.clone()).or_insert(standing)
-                }
+            // A key whose text SQLite has not found again is no text at all; such a row goes by itself.
+            let Some(standing) = self.standings.get_mut(key) else {
+                passed.push(row);
+                continue;
             };
             let in_turn = standing.head.is_none_or(|head| head == row.invocation.id);
             if standing.free > 0 && in_turn {
@@ -255,21 +275,45 @@ impl Sieve<'_> {
     }
 }
 
-/// How a key stands, by the limits of its trigger.
-async fn standing(
+/// How keys stand, by the limits of their trigger.
+async fn standings(
     c: &mut SqliteConnection,
     trigger: &Trigger,
-    key: &str,
+    keys: &[String],
     now: UnixMillis,
-) -> Result<Standing> {
+) -> Result<HashMap<String, Standing>> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
     let most = trigger.max_concurrent_per_key.map_or(1, i64::from);
     let hold = i64::try_from(trigger.hold_uncertain.as_millis()).unwrap_or(i64::MAX);
-    let query = sqlx::query(KEY_STATE).bind(trigger.name.clone()).bind(key.to_owned()).bind(most);
-    let row = query.bind(now.0.saturating_sub(hold)).bind(now.0).fetch_one(&mut *c).await?;
-    let (active, mut doubtful): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let first_doubt: Option<i64> = row.try_get(2)?;
-    let (head, in_doubt): (Option<i64>, Option<i64>) = (row.try_get(3)?, row.try_get(4)?);
-    if hold == 0 {
+    let query = sqlx::query(KEY_STATES).bind(trigger.name.clone()).bind(json(&keys)).bind(most);
+    let rows = query.bind(now.0.saturating_sub(hold)).bind(now.0).fetch_all(&mut *c).await?;
+    let mut standings = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let key: String = row.try_get(0)?;
+        let mut standing = read(row, trigger)?;
+        if let Some(quota) = trigger.rate_per_key.filter(|_| standing.free > 0) {
+            let room = rates::room(c, &trigger.name, &key, quota, now).await?;
+            if room.free as usize <= standing.free {
+                standing.free = room.free as usize;
+                standing.why = "rate";
+            }
+            if room.free == 0 {
+                standing.until = Some(room.until);
+            }
+        }
+        standings.insert(key, standing);
+    }
+    Ok(standings)
+}
+
+/// How a key stands, but for its rate.
+fn read(row: &SqliteRow, trigger: &Trigger) -> Result<Standing> {
+    let (active, mut doubtful): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+    let first_doubt: Option<i64> = row.try_get(3)?;
+    let (head, in_doubt): (Option<i64>, Option<i64>) = (row.try_get(4)?, row.try_get(5)?);
+    if trigger.hold_uncertain.is_zero() {
         doubtful = 0;
     }
     let mut standing = Standing { free: usize::MAX, head: None, why: "key", until: None };
@@ -286,16 +330,6 @@ async fn standing(
             standing.free = 0;
             standing.why = "order";
             standing.until = in_doubt.map(|at| UnixMillis(at + 1));
-        }
-    }
-    if let Some(quota) = trigger.rate_per_key.filter(|_| standing.free > 0) {
-        let room = rates::room(c, &trigger.name, key, quota, now).await?;
-        if room.free as usize <= standing.free {
-            standing.free = room.free as usize;
-            standing.why = "rate";
-        }
-        if room.free == 0 {
-            standing.until = Some(room.until);
         }
     }
     Ok(standing)

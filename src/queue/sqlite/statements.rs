@@ -58,7 +58,7 @@ statements! {
     HOLD = "hold.sql";
     UNCERTAIN = "uncertain.sql";
     DOUBTFUL = "doubtful.sql";
-    KEY_STATE = "key_state.sql";
+    KEY_STATES = "key_states.sql";
     KEYS_OF = "keys_of.sql";
     HELD_KEYS = "held_keys.sql";
     PARK = "park.sql";

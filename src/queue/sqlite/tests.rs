@@ -198,7 +198,7 @@ async fn each_statement_has_its_index_whatever_the_history_of_the_table() {
                 "SEARCH r USING INDEX requests_candidates (trigger_name=? AND priority=? AND <expr><?)",
                 "SEARCH requests USING INDEX requests_candidates (trigger_name=?)",
             ],
-            "key_state.sql" => &[
+            "key_states.sql" => &[
                 "SEARCH requests USING INDEX requests_key_active (trigger_name=? AND concurrency_key=?)",
                 "SEARCH requests USING INDEX requests_key_doubtful (trigger_name=? AND concurrency_key=? AND finished_at>?)",
                 "SEARCH requests USING INDEX requests_key_doubtful (trigger_name=? AND concurrency_key=?)",
