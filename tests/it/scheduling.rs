@@ -405,3 +405,43 @@ async fn a_schedule_of_the_configuration_fires_and_a_reload_replaces_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_row_that_somebody_has_spoiled_stops_no_schedule_and_is_not_looked_at_all_the_time() {
+    bounded(async {
+        let (table, begun) = scheduled("", "'@hourly', 'UTC'").await;
+        let sql = "SELECT group_concat('DROP TRIGGER ' || name || ';', ' ') FROM sqlite_schema WHERE type = 'trigger'";
+        let drop: String = table.rows(sql).await[0].get(0);
+        table.run(format!("PRAGMA ignore_check_constraints = ON; {drop}")).await;
+        let columns = [
+            "name", "trigger_name", "arguments", "call_mode", "priority", "expression", "time_zone", "calendar",
+            "on_excluded", "starts_at", "ends_at", "overlap", "misfire", "catch_up_window", "max_catch_up", "dst_gap",
+            "dst_overlap", "jitter", "disable_after_launches", "last_at", "created_at", "revision", "look_at",
+        ];
+        for (n, column) in columns.into_iter().enumerate() {
+            for (m, value) in ["x'ff'", "CAST(x'ff' AS TEXT)", "'x'", "-1.5", "-9223372036854775808"].iter().enumerate() {
+                let name = format!("bad-{n}-{m}");
+                table
+                    .run(format!(
+                        "INSERT INTO schedules (name, trigger_name, expression, time_zone) VALUES ('{name}', 'alpha', '@hourly', 'UTC');
+                         UPDATE OR IGNORE schedules SET {column} = {value} WHERE name = '{name}'"
+                    ))
+                    .await;
+            }
+        }
+        table.run("INSERT INTO calendars (name) VALUES (x'ff'); INSERT INTO calendar_dates VALUES ('c', x'00')").await;
+        let first = hour_after(begun);
+        for now in [begun, first, first + HOUR] {
+            // More than one commit, and not without end.
+            for _ in 0..10 {
+                let settled = table.store.settle(None, UnixMillis(now)).await.unwrap();
+                if settled.next.is_none_or(|next| next.0 > now) {
+                    break;
+                }
+            }
+            assert!(table.store.settle(None, UnixMillis(now)).await.unwrap().next.unwrap().0 > now);
+        }
+        assert!(times(&table).await.contains(&first), "the sound one has fired");
+    })
+    .await;
+}

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -26,6 +27,8 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 const AT_ONCE: i64 = 100;
 /// Of the times that a calendar or the clock leaves out between two that fire, so many are told.
 const LEFT_OUT: usize = 50;
+/// What cannot be settled although it is due is looked at again after this.
+const STUCK: Duration = Duration::from_secs(30);
 /// SQLITE_CONSTRAINT.
 const CONSTRAINT: i64 = 19;
 
@@ -79,6 +82,11 @@ pub(super) async fn settle(c: &mut SqliteConnection, since: UnixMillis, now: Uni
         round.see_to(row).await?;
     }
     round.out.next = next(round.c).await?;
+    let is_through = i64::try_from(due.len()).is_ok_and(|due| due < AT_ONCE);
+    if is_through && let Some(at) = round.out.next {
+        // What is due still cannot be settled: somebody has spoiled its row. It must not be looked at all the time.
+        round.out.next = Some(if at > now { at } else { now.plus(STUCK) });
+    }
     Ok(round.out)
 }
 
@@ -178,7 +186,7 @@ impl Round<'_> {
             }
         }
         let words = timetable.definition().expression.describe();
-        let query = sqlx::query(TIMETABLE_SETTLED).bind(plan.name.clone()).bind(record.int("revision"));
+        let query = sqlx::query(TIMETABLE_SETTLED).bind(plan.name.clone());
         let query = query.bind(settlement.last.map(|at| at.0)).bind(settlement.next.map(|at| at.0));
         query.bind(words).bind(last_request).execute(&mut *self.c).await?;
         Ok(())
