@@ -445,3 +445,23 @@ async fn a_row_that_somebody_has_spoiled_stops_no_schedule_and_is_not_looked_at_
     })
     .await;
 }
+
+#[tokio::test]
+async fn many_times_that_are_made_up_for_come_in_several_commits_and_none_twice() {
+    bounded(async {
+        let values = format!("'* * * * * ?', 'UTC', 'run_all', 'allow', {DAY}, 3000");
+        let (table, begun) = scheduled(", misfire, overlap, catch_up_window, max_catch_up", &values).await;
+        settle(&table, begun).await;
+        let later = begun + HOUR + 7;
+        let table = restart(table, later).await;
+        let first = table.store.settle(None, UnixMillis(later)).await.unwrap();
+        assert_eq!(first.requests.len(), 200);
+        assert!(first.next.unwrap().0 <= later, "there is more");
+        settle(&table, later).await;
+        let times = times(&table).await;
+        assert_eq!(times.len(), 3000);
+        assert!(times.windows(2).all(|pair| pair[1] == pair[0] + 1000));
+        assert_eq!(events(&table).await.iter().filter(|event| event.starts_with("missed")).count(), 1);
+    })
+    .await;
+}

@@ -23,8 +23,9 @@ use crate::schedule::{Calendar, Fate, Overlap, Plan, Timetable};
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
-/// Schedules that one commit sees to: it stays short.
+/// Schedules that one commit sees to, and requests that it inserts: it stays short.
 const AT_ONCE: i64 = 100;
+const REQUESTS_AT_ONCE: usize = 200;
 /// Of the times that a calendar or the clock leaves out between two that fire, so many are told.
 const LEFT_OUT: usize = 50;
 /// What cannot be settled although it is due is looked at again after this.
@@ -64,6 +65,10 @@ struct Round<'c> {
     /// When the daemon began to look.
     since: UnixMillis,
     now: UnixMillis,
+    /// Requests that may still be inserted.
+    left: usize,
+    /// Whether there was more to insert.
+    is_cut: bool,
     out: Settled,
 }
 
@@ -75,15 +80,30 @@ pub(super) async fn next(c: &mut SqliteConnection) -> Result<Option<UnixMillis>>
 
 /// Settles the times that have come. `since`: see [`Plan::settle`].
 pub(super) async fn settle(c: &mut SqliteConnection, since: UnixMillis, now: UnixMillis) -> Result<Settled> {
-    let mut round = Round { c, calendars: HashMap::new(), since, now, out: Settled::default() };
+    let mut round = Round {
+        c,
+        calendars: HashMap::new(),
+        since,
+        now,
+        left: REQUESTS_AT_ONCE,
+        is_cut: false,
+        out: Settled::default(),
+    };
     round.see_calendars().await?;
     let due = sqlx::query(TIMETABLE_DUE).bind(now.0).bind(AT_ONCE).fetch_all(&mut *round.c).await?;
     for row in &due {
+        if round.left == 0 {
+            round.is_cut = true;
+            break;
+        }
         round.see_to(row).await?;
     }
     round.out.next = next(round.c).await?;
     let is_through = i64::try_from(due.len()).is_ok_and(|due| due < AT_ONCE);
-    if is_through && let Some(at) = round.out.next {
+    if is_through
+        && !round.is_cut
+        && let Some(at) = round.out.next
+    {
         // What is due still cannot be settled: somebody has spoiled its row. It must not be looked at all the time.
         round.out.next = Some(if at > now { at } else { now.plus(STUCK) });
     }
@@ -160,7 +180,15 @@ impl Round<'_> {
     async fn settle(&mut self, record: &Record, plan: &Plan, timetable: &Timetable) -> Result<()> {
         let created_at = record.int("created_at").unwrap_or_default();
         let last = UnixMillis(record.int("last_at").unwrap_or(created_at));
-        let settlement = plan.settle(timetable, last, self.since, self.now);
+        let mut settlement = plan.settle(timetable, last, self.since, self.now);
+        if settlement.fires.len() > self.left {
+            // The rest comes with the next commit, which goes on behind the last of these.
+            settlement.next = settlement.fires.get(self.left).map(|(at, _)| *at);
+            settlement.fires.truncate(self.left);
+            settlement.last = settlement.fires.last().map(|(at, _)| *at);
+            self.is_cut = true;
+        }
+        self.left -= settlement.fires.len();
         if let Some(until) = settlement.last {
             let missed = settlement.missed.iter().map(|missed| missed.times as usize);
             let times = settlement.fires.len() + missed.sum::<usize>();
