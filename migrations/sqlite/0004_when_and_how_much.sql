@@ -112,9 +112,15 @@ END;
 
 -- Another key has other limits: it is judged anew.
 CREATE TRIGGER requests_rekeyed AFTER UPDATE OF concurrency_key ON requests
-WHEN NEW.concurrency_key IS NOT OLD.concurrency_key AND NEW.held_by IS NOT NULL AND NEW.held_by <> 'after'
+WHEN NEW.concurrency_key IS NOT OLD.concurrency_key
 BEGIN
-  UPDATE requests SET held_by = NULL WHERE id = NEW.id;
+  UPDATE requests SET held_by = NULL WHERE id = NEW.id AND held_by <> 'after';
+  -- And so is whoever stood behind it.
+  UPDATE requests SET held_by = NULL WHERE id = (
+    SELECT min(id) FROM requests
+    WHERE trigger_name = OLD.trigger_name AND concurrency_key = OLD.concurrency_key AND concurrency_key IS NOT NULL
+      AND (state = 'pending' OR state = 'triggering' OR state = 'polling' OR state = 'collecting')
+  ) AND state = 'pending' AND held_by = 'order';
 END;
 
 -- What others wait for stays until they have seen its end.
@@ -373,7 +379,9 @@ BEGIN
       OR NEW.disable_after_faults IS NOT OLD.disable_after_faults OR NEW.disable_grace IS NOT OLD.disable_grace OR NEW.description IS NOT OLD.description) THEN
       RAISE(ABORT, 'triggerd: fixed_column: this schedule is the configuration''s: change it there and reload the daemon (paused is yours)')
     WHEN NEW.owner IS NOT OLD.owner OR NEW.active IS NOT OLD.active OR NEW.words IS NOT OLD.words OR NEW.problem IS NOT OLD.problem OR NEW.last_at IS NOT OLD.last_at
-      OR NEW.next_at IS NOT OLD.next_at OR NEW.last_request_id IS NOT OLD.last_request_id OR NEW.look_at IS NOT OLD.look_at THEN
+      OR NEW.next_at IS NOT OLD.next_at OR NEW.last_request_id IS NOT OLD.last_request_id OR NEW.look_at IS NOT OLD.look_at
+      OR NEW.failed_launches IS NOT OLD.failed_launches OR NEW.launched_at IS NOT OLD.launched_at OR NEW.faults IS NOT OLD.faults
+      OR NEW.well_at IS NOT OLD.well_at THEN
       RAISE(ABORT, 'triggerd: daemon_column: owner to look_at: are written by the daemon')
   END;
 END;
@@ -454,11 +462,19 @@ SELECT
         FROM requests AS p WHERE p.id = r.after_id), 'waits for request ' || r.after_id || ', which is gone: ends at the next look')
       WHEN t.active IS NOT 1 THEN 'the trigger has left the configuration: waits until it is configured again'
       WHEN t.paused = 1 THEN 'the trigger is paused' || coalesce(' (' || t.paused_reason || ')', '') || ': waits for triggerd resume ' || t.name
-      WHEN r.held_by = 'key' THEN 'its concurrency key ' || r.concurrency_key || ' has as many requests with the far end as max_concurrent_per_key allows: waits for one of them to end'
-      WHEN r.held_by = 'order' THEN 'its concurrency key ' || r.concurrency_key || ' is worked off in order: waits for request ' || coalesce((
-        SELECT min(p.id) FROM requests AS p INDEXED BY requests_key_open
+      WHEN r.held_by = 'key' THEN 'its concurrency key ' || r.concurrency_key || ' has as many requests with the far end as max_concurrent_per_key allows, or uncertain ones that count (hold_uncertain): waits for one of them to end'
+      WHEN r.held_by = 'order' THEN 'its concurrency key ' || r.concurrency_key || ' is worked off in order: ' || coalesce((
+        SELECT 'waits for request ' || min(p.id) FROM requests AS p INDEXED BY requests_key_active
         WHERE p.trigger_name = r.trigger_name AND p.concurrency_key = r.concurrency_key
-          AND p.concurrency_key IS NOT NULL AND (p.state = 'pending' OR p.state = 'triggering' OR p.state = 'polling' OR p.state = 'collecting')), 'before it')
+          AND p.concurrency_key IS NOT NULL AND (p.state = 'triggering' OR p.state = 'polling' OR p.state = 'collecting')), (
+        SELECT 'waits for request ' || min(p.id) || ', which is uncertain: find out, then triggerd resolve ' || min(p.id)
+        FROM requests AS p INDEXED BY requests_key_doubtful
+        WHERE p.trigger_name = r.trigger_name AND p.concurrency_key = r.concurrency_key AND p.concurrency_key IS NOT NULL
+          AND p.state = 'uncertain' AND p.deadline_at > r.now), (
+        SELECT 'waits for request ' || min(p.id) FROM requests AS p INDEXED BY requests_key_open
+        WHERE p.trigger_name = r.trigger_name AND p.concurrency_key = r.concurrency_key AND p.id < r.id
+          AND p.concurrency_key IS NOT NULL AND (p.state = 'pending' OR p.state = 'triggering' OR p.state = 'polling' OR p.state = 'collecting')),
+        'goes on at the next look')
       WHEN r.held_by = 'rate' THEN 'its concurrency key ' || r.concurrency_key || ' was fired as often as rate_per_key allows: waits for its time'
       WHEN r.is_ready AND s.waiting_for = 'credential' AND s.waiting_on = 'credential_unavailable'
         THEN 'the credential of the trigger cannot be had: waits until its secret can be read; see triggerd check'
@@ -468,6 +484,8 @@ SELECT
         THEN 'the breaker of ' || coalesce(s.waiting_on, 'the far end') || ' is open: too many firings in a row failed; waits until one gets through'
       WHEN r.is_ready AND s.waiting_for = 'rate'
         THEN 'the trigger was fired as often as ' || coalesce(s.waiting_on, 'rate') || ' allows: waits for its time'
+      WHEN r.is_ready AND s.waiting_for = 'slot' AND s.waiting_on = 'hold_uncertain'
+        THEN 'an uncertain request of the trigger keeps its place (hold_uncertain): find out, then triggerd resolve; or waits until it has had its time'
       WHEN r.is_ready AND s.waiting_for = 'slot'
         THEN 'ready: waits for a free place' || coalesce(' (' || s.waiting_on || ')', '') || '; of this trigger, ' || s.slots_used || ' are with the far end'
       WHEN r.is_ready THEN 'ready: is fired at the next look'

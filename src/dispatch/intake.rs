@@ -95,6 +95,12 @@ impl Intake {
         std::mem::replace(&mut self.hinted, false)
     }
 
+    /// The clock was set back: no time that the table has told is one to wait for.
+    pub(super) fn forget_times(&mut self) {
+        self.timed.clear();
+        self.survey = true;
+    }
+
     /// Somebody has committed.
     pub(super) const fn survey_soon(&mut self) {
         self.survey = true;
@@ -163,7 +169,9 @@ impl Intake {
                     continue;
                 }
                 let outlook = client.outlook(trigger, now);
-                let timed = self.timed.get(&trigger.name).cloned().filter(|(_, until)| *until > now);
+                // In a survey the table is asked: what takes a place may have been settled.
+                let timed = self.timed.get(&trigger.name).cloned();
+                let timed = timed.filter(|(by, until)| *until > now && (!self.survey || *by == HeldBy::Rate));
                 if let Some((_, until)) = &timed {
                     gates.push(*until);
                 }

@@ -38,7 +38,7 @@ impl<S: Store, W: Client, C: Clock> Dispatcher<S, W, C> {
         self.sign_at = self.sign_at.min(now);
         self.board.untold();
         // What changes in the table by time alone, only the table knows.
-        self.intake.survey_soon();
+        self.intake.forget_times();
     }
 
     /// The latest time at which a row that is to be polled may be due: one that is due later was stored before the clock

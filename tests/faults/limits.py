@@ -506,7 +506,8 @@ def names(folder):
     "named": fire_and_forget("http://far-end.example.test/fire?code=c4n4ry", QUICK), "t": fire_and_forget(far.url("/now")),
     "job": (far.url("/job"), ""),
   }
-  place = Place(folder, triggers)
+  # Here the look-ups are wanted, which the breaker would spare.
+  place = Place(folder, triggers, dispatch="breaker = { failures = 0 }")
   mounts = f"mount --bind {resolver} /etc/resolv.conf && {{ [ ! -e /etc/nsswitch.conf ] || mount --bind {hosts} /etc/nsswitch.conf; }}"
   place.start(["unshare", "-m", "/bin/sh", "-c", f"{mounts} && exec \"$@\"", "sh"])
   place.insert("named", 100)

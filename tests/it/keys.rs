@@ -460,3 +460,66 @@ async fn a_row_whose_key_somebody_has_spoiled_ends_alone_whenever_that_was() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_settled_or_goes_to_another_key_lets_go_who_stood_behind_it() {
+    bounded(async {
+        let table = Limited::new(|t| t.strict_order_per_key = true).await;
+        table.insert(&["a", "a", "a"]).await;
+        assert_eq!(table.take().await, [1]);
+        let doubt = table.ends(1, Phase::Finished(Outcome::Uncertain)).await;
+        assert_eq!(ids(&table.commit(vec![doubt]).await.intended), [0; 0]);
+        // What `triggerd resolve` writes.
+        table
+            .run("UPDATE requests SET state = 'failed' WHERE id = 1; INSERT INTO endings (request_id, whole) VALUES (1, 1)")
+            .await;
+        assert_eq!(table.take().await, [2]);
+        let ended = table.ends(2, Phase::Finished(Outcome::Succeeded)).await;
+        table.commit(vec![ended]).await;
+
+        // The first of those that wait is not ready, and goes away.
+        let table = Limited::new(|t| t.strict_order_per_key = true).await;
+        table.insert(&["a", "a"]).await;
+        table.run(format!("UPDATE requests SET run_at = {} WHERE id = 1", at(3_600_000).0)).await;
+        assert_eq!(table.take().await, [0; 0]);
+        assert_eq!(table.held().await, [(2, "order".to_owned())]);
+        assert!(table.why(2).await.contains("waits for request 1"), "{}", table.why(2).await);
+        table.run("UPDATE requests SET concurrency_key = 'b' WHERE id = 1").await;
+        assert_eq!(table.take().await, [2]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_key_waiting_for_longer_than_its_rate() {
+    bounded(async {
+        let mut table = Limited::new(|t| t.rate_per_key = Some(quota(1, 10, 1))).await;
+        table.insert(&["a", "a"]).await;
+        table.run(format!("UPDATE requests SET run_at = {}", at(-3_600_000).0)).await;
+        assert_eq!(table.take().await, [1]);
+        table.now = at(-300_000);
+        let committed = table.commit(Vec::new()).await;
+        let again = at(-300_000 + 10_100);
+        assert_eq!((committed.intended.len(), committed.wake_at), (0, Some(again)));
+        table.now = again;
+        assert_eq!(table.take().await, [2]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_rows_of_a_key_that_is_at_its_limit_are_out_of_the_way_in_few_commits() {
+    bounded(async {
+        let table = Limited::new(|t| t.max_concurrent_per_key = Some(1)).await;
+        table.insert(&[vec!["z"; 1500], vec!["y"]].concat()).await;
+        let mut look = table.look();
+        look.wants[0].limit = 1;
+        let mut taken = Vec::new();
+        for _ in 0..4 {
+            let batch = Batch { look: Some(look.clone()), now: table.now, ..Batch::default() };
+            taken.extend(ids(&table.store.commit(batch).await.unwrap().intended));
+        }
+        assert_eq!(taken, [1, 1501], "there is one place, and yet");
+    })
+    .await;
+}

@@ -465,3 +465,23 @@ async fn many_times_that_are_made_up_for_come_in_several_commits_and_none_twice(
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_schedule_whose_last_time_is_spoiled_is_not_settled_anew_and_hides_no_other() {
+    bounded(async {
+        let (table, begun) = scheduled("", "'* * * * * ?', 'UTC'").await;
+        table
+            .run("INSERT INTO calendars (name) VALUES ('c'); UPDATE calendars SET revision = 'odd';
+                  INSERT INTO schedules (name, trigger_name, expression, time_zone) VALUES ('bad', 'alpha', '@hourly', 'UTC');
+                  UPDATE schedules SET last_at = 'odd', revision = revision + 1 WHERE name = 'bad'")
+            .await;
+        let settled = table.store.settle(None, UnixMillis(begun)).await.unwrap();
+        assert_eq!(settled.problems.len(), 1);
+        let next = begun - begun % 1000 + 1000;
+        assert_eq!(settled.next, Some(UnixMillis(next)), "of the sound one");
+        // What counts its failures is the daemon's.
+        let refused = sqlx::raw_sql("UPDATE schedules SET launched_at = 'odd'").execute(&mut *table.producer().await).await;
+        assert!(refused.unwrap_err().to_string().contains("daemon_column"));
+    })
+    .await;
+}

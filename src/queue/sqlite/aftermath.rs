@@ -44,6 +44,8 @@ pub(super) struct Followed {
     pub(super) rejected: Vec<(i64, String)>,
     /// Whether there is more to do than was done.
     pub(super) more: bool,
+    /// Requests that others have ended, or settled.
+    pub(super) noted: Vec<i64>,
 }
 
 impl Followed {
@@ -139,13 +141,14 @@ pub(super) async fn catch_up(
     let due = statements::endings_due(c, now, MOST).await?;
     if !due.is_empty() {
         out.more |= due.len() == MOST;
+        out.noted.extend(due.iter().map(|(id, _)| *id));
         statements::endings_done(c, &due).await?;
         follow_all(c, hooks, due, now, out).await?;
     }
     let groups = statements::groups_new(c, MOST).await?;
     if !groups.is_empty() {
         out.more |= groups.len() == MOST;
-        statements::groups_looked(c, &groups).await?;
+        statements::groups_looked(c, MOST).await?;
         groups::complete(c, &groups, now, out).await?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Looking for work, inside the writer's transaction: what is ready, what gets a place, what must end.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
 
@@ -17,6 +18,13 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 
 /// Rows of one kind that a survey lists, as in `ending.sql`, `strangers.sql` and `never.sql`.
 const SURVEY_LIMIT: usize = 500;
+
+/// No trigger is looked at sooner again because of a time, whatever the table has for one.
+const SOON: Duration = Duration::from_millis(1);
+/// Candidates that are read at least where keys have limits: those that cannot go are put aside at once.
+const SIFTED_AT_ONCE: usize = 256;
+/// How often that is done in one commit while none of them can go.
+const SIFTINGS: usize = 4;
 
 /// Makes the intents that `look` has places for, and a survey if it asks for one.
 pub(super) async fn look(
@@ -106,13 +114,22 @@ async fn take(
         if limit == 0 {
             continue;
         }
-        let ids = statements::candidates(c, &want.trigger.name, look.now, limit, look.ageing).await?;
-        let full = ids.len() == limit;
-        let mut rows = good(statements::load(c, &ids).await?, bad);
-        if let Some(mut sieve) = keys.sieve(&want.trigger) {
+        let mut sieve = keys.sieve(&want.trigger);
+        let asked = if sieve.is_some() { limit.max(SIFTED_AT_ONCE) } else { limit };
+        let (mut rows, mut full) = (Vec::new(), true);
+        for _ in 0..SIFTINGS {
+            let ids = statements::candidates(c, &want.trigger.name, look.now, asked, look.ageing).await?;
+            full = ids.len() == asked;
+            rows = good(statements::load(c, &ids).await?, bad);
+            let Some(sieve) = &mut sieve else { break };
             rows = sieve.pass(c, rows, keys, look.now, out).await?;
-            sieves.push(sieve);
+            if !rows.is_empty() || !full {
+                break;
+            }
         }
+        sieves.extend(sieve);
+        full |= rows.len() > limit;
+        rows.truncate(limit);
         let (rows, short) = places.pick(want, share, rows);
         if full || short {
             out.hungry.push(want.trigger.name.clone());
@@ -150,7 +167,7 @@ async fn allowed(
     if let Some(quota) = trigger.rate {
         let room = rates::room(c, &trigger.name, "", quota, now).await?;
         if room.free == 0 {
-            out.waits.push((trigger.name.clone(), HeldBy::Rate, room.until));
+            out.waits.push((trigger.name.clone(), HeldBy::Rate, room.until.max(now.plus(SOON))));
         }
         allowed = room.free as usize;
     }
@@ -162,7 +179,11 @@ async fn allowed(
             allowed = allowed.min((max as usize).saturating_sub(doubtful));
             if allowed == 0 {
                 let until = first.plus(trigger.hold_uncertain);
-                out.waits.push((trigger.name.clone(), HeldBy::Slot("hold_uncertain"), until));
+                out.waits.push((
+                    trigger.name.clone(),
+                    HeldBy::Slot("hold_uncertain"),
+                    until.max(now.plus(SOON)),
+                ));
             }
         }
     }

@@ -12,15 +12,15 @@ SELECT
   )),
   (SELECT count(*) FROM (
     SELECT 1 FROM requests INDEXED BY requests_key_doubtful
-    WHERE trigger_name = ?1 AND concurrency_key = j.value AND concurrency_key IS NOT NULL AND state = 'uncertain' AND finished_at > ?4
+    WHERE trigger_name = ?1 AND concurrency_key = j.value AND concurrency_key IS NOT NULL AND state = 'uncertain' AND typeof(finished_at) = 'integer' AND finished_at > ?4
     LIMIT ?3
   )),
   (SELECT CAST(finished_at AS INTEGER) FROM requests INDEXED BY requests_key_doubtful
-    WHERE trigger_name = ?1 AND concurrency_key = j.value AND concurrency_key IS NOT NULL AND state = 'uncertain' AND finished_at > ?4
+    WHERE trigger_name = ?1 AND concurrency_key = j.value AND concurrency_key IS NOT NULL AND state = 'uncertain' AND typeof(finished_at) = 'integer' AND finished_at > ?4
     ORDER BY finished_at LIMIT 1),
   (SELECT min(id) FROM requests INDEXED BY requests_key_open
     WHERE trigger_name = ?1 AND concurrency_key = j.value
       AND concurrency_key IS NOT NULL AND (state = 'pending' OR state = 'triggering' OR state = 'polling' OR state = 'collecting')),
   (SELECT CAST(max(deadline_at) AS INTEGER) FROM requests INDEXED BY requests_key_doubtful
-    WHERE trigger_name = ?1 AND concurrency_key = j.value AND concurrency_key IS NOT NULL AND state = 'uncertain' AND deadline_at > ?5)
+    WHERE trigger_name = ?1 AND concurrency_key = j.value AND concurrency_key IS NOT NULL AND state = 'uncertain' AND typeof(deadline_at) = 'integer' AND deadline_at > ?5)
 FROM json_each(?2) AS j

@@ -26,6 +26,8 @@ const SWEPT_AT_ONCE: i64 = 200;
 const RELEASED_AT_ONCE: usize = 1000;
 /// Keys whose time has come that are judged in one commit.
 const DUE_AT_ONCE: usize = 200;
+/// No key is looked at sooner again because of a time, whatever the table has for one.
+const SOON: Duration = Duration::from_millis(1);
 /// Between two sweeps that nothing calls for.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
@@ -41,6 +43,8 @@ pub(super) struct Keys {
     /// Behind which key the sweep goes on, if one is under way.
     sweep: Option<Key>,
     sweep_at: UnixMillis,
+    /// When it was last looked.
+    looked_at: UnixMillis,
 }
 
 /// How a key stands.
@@ -69,6 +73,7 @@ impl Keys {
             timers: BTreeSet::new(),
             sweep: Some(Key::default()),
             sweep_at: UnixMillis(0),
+            looked_at: UnixMillis(0),
         }
     }
 
@@ -114,6 +119,12 @@ impl Keys {
         now: UnixMillis,
         out: &mut Committed,
     ) -> Result<()> {
+        if now < self.looked_at {
+            // The clock was set back: what was a time to wait for is none any more.
+            self.timers.clear();
+            self.sweep_anew();
+        }
+        self.looked_at = now;
         for _ in 0..DUE_AT_ONCE {
             if self.timers.first().is_none_or(|(at, _)| *at > now) {
                 break;
@@ -199,7 +210,7 @@ impl Keys {
         if held.len() == RELEASED_AT_ONCE {
             self.timers.insert((now, key));
         } else if let Some(until) = standing.until {
-            self.timers.insert((until, key));
+            self.timers.insert((until.max(now.plus(SOON)), key));
         }
         Ok(())
     }
@@ -239,7 +250,7 @@ impl Sieve<'_> {
                 continue;
             }
             if let Some(until) = standing.until {
-                keys.timers.insert((until, (self.trigger.name.clone(), key.clone())));
+                keys.timers.insert((until.max(now.plus(SOON)), (self.trigger.name.clone(), key.clone())));
             }
             aside.push((row.invocation.id, if in_turn { standing.why } else { "order" }));
         }

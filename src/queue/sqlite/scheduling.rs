@@ -17,7 +17,7 @@ use super::statements::{
     TIMETABLE_RECALENDAR, TIMETABLE_SEEN, TIMETABLE_SETTLED, TIMETABLE_TAKEN, TIMETABLE_TRIGGER, json,
 };
 use crate::clock::UnixMillis;
-use crate::queue::console::Record;
+use crate::queue::console::{Cell, Record};
 use crate::queue::{ScheduledRequest, Settled, timetable};
 use crate::schedule::{Calendar, Fate, Overlap, Plan, Timetable};
 
@@ -74,7 +74,11 @@ struct Round<'c> {
 
 /// When there is next something to settle; none: never, as things are.
 pub(super) async fn next(c: &mut SqliteConnection) -> Result<Option<UnixMillis>> {
-    let at: Option<i64> = sqlx::query(TIMETABLE_NEXT).fetch_one(c).await?.try_get(0)?;
+    next_after(c, UnixMillis(-1)).await
+}
+
+async fn next_after(c: &mut SqliteConnection, at: UnixMillis) -> Result<Option<UnixMillis>> {
+    let at: Option<i64> = sqlx::query(TIMETABLE_NEXT).bind(at.0).fetch_one(c).await?.try_get(0)?;
     Ok(at.map(UnixMillis))
 }
 
@@ -100,12 +104,10 @@ pub(super) async fn settle(c: &mut SqliteConnection, since: UnixMillis, now: Uni
     }
     round.out.next = next(round.c).await?;
     let is_through = i64::try_from(due.len()).is_ok_and(|due| due < AT_ONCE);
-    if is_through
-        && !round.is_cut
-        && let Some(at) = round.out.next
-    {
-        // What is due still cannot be settled: somebody has spoiled its row. It must not be looked at all the time.
-        round.out.next = Some(if at > now { at } else { now.plus(STUCK) });
+    if is_through && !round.is_cut && round.out.next.is_some_and(|at| at <= now) {
+        // What is due still cannot be settled: somebody has spoiled its row. It must not be looked at all the time, nor keep the
+        // others waiting.
+        round.out.next = next_after(round.c, now).await?.into_iter().chain([now.plus(STUCK)]).min();
     }
     Ok(round.out)
 }
@@ -173,6 +175,11 @@ impl Round<'_> {
             },
             None => None,
         };
+        if !matches!(record.get("last_at"), Cell::Null | Cell::Int(_)) {
+            return Ok(
+                Err("last_at: is not an INTEGER: delete the schedule, and insert it again".to_owned()),
+            );
+        }
         let created_at = timetable::created_at(record);
         Ok(created_at.and_then(|at| plan.timetable(calendar, at)).map(|timetable| (plan, timetable)))
     }

@@ -485,6 +485,7 @@ impl Writer {
             out.foreign = version != surveyed;
             if look.survey {
                 aftermath::catch_up(&mut tx, &hooks, look.now, &mut followed).await?;
+                keys.left(&mut tx, &std::mem::take(&mut followed.noted), look.now, &mut out).await?;
             }
             intake::look(&mut tx, look, keys, &mut out).await?;
             if !out.rejected.is_empty() {

@@ -119,8 +119,8 @@ pub(in super::super) async fn groups_new(c: &mut SqliteConnection, limit: usize)
 }
 
 /// They are looked at.
-pub(in super::super) async fn groups_looked(c: &mut SqliteConnection, keys: &[String]) -> Result<()> {
-    sqlx::query(GROUPS_LOOKED).bind(json(&keys)).execute(c).await?;
+pub(in super::super) async fn groups_looked(c: &mut SqliteConnection, limit: usize) -> Result<()> {
+    sqlx::query(GROUPS_LOOKED).bind(most(limit)).execute(c).await?;
     Ok(())
 }
 
