@@ -191,6 +191,12 @@ def main():
     print(f"FAILED: not installed: {', '.join(missing)}", file=sys.stderr)
     print("0 passed, 1 failed")
     return 1
+  for name in sys.argv[1:]:
+    by = ELSEWHERE.get(os.path.relpath(os.path.abspath(name), ROOT))
+    if by:
+      print(f"FAILED: {name} changes the machine: {by} runs it on a copy", file=sys.stderr)
+      print("0 passed, 1 failed")
+      return 1
   NODE = os.path.abspath(NODE)
   TRIGGERD = os.path.abspath(os.environ.get("TRIGGERD") or build())
   chosen = sys.argv[1:] or documents()
